@@ -1,0 +1,1 @@
+"""A local MQTT re-publisher for Navien NaviLink water heaters and Mysa thermostats."""

@@ -1,0 +1,114 @@
+"""The exception tree: one class per reaction, and no class without one.
+
+    NavibridgeError
+      ConfigError     fix the file         -> exit code 2, all problems listed
+      AuthError       needs a person       -> this account stops and says so in its state; the others go on
+      LinkError       try again            -> back-off
+        Throttled     try again later      -> back-off, not before `retry_after` seconds
+      FrameError      drop this frame      -> counted, logged once per sort
+      CommandError    tell the sender      -> the verdict on the device's result topic
+
+Foreign exceptions (of awscrt, aiohttp, aiomqtt, orjson, ...) are mapped onto this tree in the one module that imports
+the library, always with ``raise ... from``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class NavibridgeError(Exception):
+    """Whatever navibridge raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the configuration.
+
+    Attributes:
+        where: ``file:line`` or the name of the environment variable or flag the value came from.
+        path: the key path, such as ``accounts.home.poll_interval``.
+        message: what was given, what is allowed, and the nearest known key for a typo.
+    """
+
+    where: str
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        """The problem as one line: place, key path, message."""
+        return ": ".join(part for part in (self.where, self.path, self.message) if part)
+
+
+class ConfigError(NavibridgeError):
+    """The configuration must be mended by a person; carries every problem that was found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class AuthError(NavibridgeError):
+    """The vendor refused the account for good; trying again would only lock it.
+
+    Attributes:
+        reason: machine-readable, one of a closed list per vendor, such as ``wrong_password``.
+        what_to_do: the next step, as a sentence for the account's owner.
+    """
+
+    def __init__(self, message: str, *, reason: str, what_to_do: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.what_to_do = what_to_do
+
+
+class LinkError(NavibridgeError):
+    """A network, a cloud or a broker is away or misbehaves; it may come back by itself.
+
+    Attributes:
+        reason: machine-readable, such as ``dns``, ``tls``, ``timeout``, ``upgrade_refused``, ``closed``.
+        what_to_do: what a person can do should it last.
+    """
+
+    def __init__(self, message: str, *, reason: str = "unreachable", what_to_do: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.what_to_do = what_to_do
+
+
+class Throttled(LinkError):
+    """The far end asks for patience: not before ``retry_after`` seconds."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message, reason="throttled", what_to_do="Nothing; it is tried again after the time asked for.")
+        self.retry_after = retry_after
+
+
+class FrameError(NavibridgeError):
+    """A payload that does not say what it should; it is dropped, counted and logged once per sort.
+
+    Attributes:
+        sort: a short stable name of what is wrong, such as ``truncated``; the log is limited by it.
+    """
+
+    def __init__(self, message: str, *, sort: str) -> None:
+        super().__init__(message)
+        self.sort = sort
+
+
+class CommandError(NavibridgeError):
+    """A command that can not be carried out, with the verdict its sender is told.
+
+    Attributes:
+        verdict: ``rejected`` (never sent), ``refused`` (device or cloud said no) or ``unconfirmed`` (no answer).
+        code: machine-readable, such as ``out_of_range``; see `navibridge.commands`.
+    """
+
+    def __init__(self, message: str, *, verdict: str = "rejected", code: str = "invalid_value") -> None:
+        super().__init__(message)
+        self.verdict = verdict
+        self.code = code

@@ -1,0 +1,118 @@
+"""What the core knows of a vendor: this contract, and nothing more.
+
+A vendor is one folder here. Its package exports, by these names:
+
+    TITLE          the vendor's name for people
+    Settings       its section of the configuration, a `navibridge.config.AccountSettings`
+    KINDS          its device tables
+    open_session   (settings, context) -> Session: the life of one account
+    explain        (payload) -> Explained: for the `decode` command
+    simulator      (...) -> navibridge.simulation.Simulator: its simulated cloud
+
+The package's ``__init__`` imports nothing heavy: `Settings` is needed to check a configuration, the rest is imported
+inside the functions when it is used. Folders are found by looking; adding a vendor edits no other file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from navibridge.config import AccountSettings
+    from navibridge.model import Device, Event, Explained, Kind, Scalar, Values
+    from navibridge.simulation import Simulator
+    from navibridge.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an account is handed by the core.
+
+    Attributes:
+        account: the account's name in the configuration.
+        store: what the account keeps over restarts: tokens, what is known of its devices, the install id.
+        clock: seconds since the epoch.
+        count: adds one to a named counter, such as ``frames`` or ``frame_errors``.
+    """
+
+    account: str
+    store: Store
+    clock: Callable[[], float]
+    count: Callable[[str], None]
+
+
+class Session(Protocol):
+    """The life of one account."""
+
+    def events(self) -> AsyncIterator[Event]:
+        """One attempt: sign in, list the devices, open the link, then whatever the devices say.
+
+        Ends only by raising; every resource of the attempt is released by then. May be called again.
+
+        Raises:
+            AuthError: a person has to act.
+            LinkError: worth another attempt.
+        """
+        ...
+
+    async def send(self, device: Device, changes: Mapping[str, Scalar]) -> Values:
+        """Send one message's worth of checked changes and wait for the device's own answer.
+
+        Returns:
+            The values that the device confirmed, of the changed attributes at least.
+
+        Raises:
+            CommandError: verdict ``refused`` (device or cloud said no, or confirmed another value).
+            LinkError: nothing was sent, the link is away.
+            TimeoutError: sent, but no answer came.
+        """
+        ...
+
+    async def ask(self, device: Device) -> None:
+        """Ask the device for its state now; the answer arrives as a `Reading`.
+
+        Raises:
+            LinkError: the link is away.
+        """
+        ...
+
+
+class Vendor(Protocol):
+    """A vendor's package, as `load` returns it."""
+
+    TITLE: str
+    Settings: type[AccountSettings]
+    KINDS: tuple[Kind, ...]
+
+    def open_session(self, settings: AccountSettings, context: Context) -> Session:
+        """An account's session; opens nothing yet."""
+        ...
+
+    def explain(self, payload: bytes) -> Explained:
+        """Take a payload apart. Raises `FrameError`."""
+        ...
+
+    def simulator(self, devices: int, **options: object) -> Simulator:
+        """The vendor's simulated cloud with that many devices; the options are the vendor's own."""
+        ...
+
+
+def names() -> tuple[str, ...]:
+    """Every vendor there is, by folder name, sorted."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
+
+
+def load(name: str) -> Vendor:
+    """The vendor of that folder name.
+
+    Raises:
+        KeyError: there is no such vendor.
+    """
+    if name not in names():
+        raise KeyError(name)
+    return cast("Vendor", importlib.import_module(f"{__name__}.{name}"))
