@@ -1,0 +1,1 @@
+"""What lets navibridge be tried without an account: simulated clouds, an embedded broker, and a demo of all of it."""
