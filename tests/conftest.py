@@ -1,0 +1,46 @@
+"""Fixtures that more than one test file uses. Plain support code is in `support/`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support import mosquitto as broker_of_tests
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from support.mosquitto import BrokerKind, Mosquitto
+
+
+@pytest.fixture(scope="session")
+def broker_kind() -> BrokerKind:
+    """What the fixture `mosquitto` is here: ``process`` and ``container`` are real."""
+    return broker_of_tests.kind()
+
+
+@pytest.fixture
+async def start_mosquitto(
+    tmp_path_factory: pytest.TempPathFactory, broker_kind: BrokerKind
+) -> AsyncIterator[Callable[..., Awaitable[Mosquitto]]]:
+    """Starts a broker with the options of `support.mosquitto.Mosquitto`; stopped after the test."""
+    assert broker_kind
+    async with AsyncExitStack() as stack:
+
+        async def start(**options: Any) -> Mosquitto:
+            made = broker_of_tests.Mosquitto(tmp_path_factory.mktemp("mosquitto"), **options)
+            return await stack.enter_async_context(broker_of_tests.running(made))
+
+        yield start
+
+
+@pytest.fixture
+async def mosquitto(start_mosquitto: Callable[..., Awaitable[Mosquitto]]) -> Mosquitto:
+    """A fresh broker that lets everybody in."""
+    return await start_mosquitto()
