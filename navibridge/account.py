@@ -1,0 +1,139 @@
+"""One account of a vendor: its session kept alive, and its state in words."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from navibridge.errors import AuthError, LinkError, NavibridgeError
+from navibridge.model import LinkDown, LinkUp
+from navibridge.retry import supervise
+from navibridge.state import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from navibridge.model import Event
+    from navibridge.vendors import Session
+
+log = logging.getLogger(__name__)
+
+Status = Literal["online", "offline", "needs_attention"]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """How an account is doing, as published on its state topic.
+
+    Attributes:
+        status: ``online``, ``offline`` (tried again by itself) or ``needs_attention`` (a person has to act).
+        since: when it came to be so, seconds since the epoch.
+        reason: one word for machines.
+        detail: a sentence for people.
+        what_to_do: the next step for a person; empty when there is none.
+    """
+
+    status: Status
+    since: float
+    reason: str = ""
+    detail: str = ""
+    what_to_do: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """The state as it is published."""
+        return {
+            "state": self.status,
+            "since": iso(self.since),
+            "reason": self.reason,
+            "detail": self.detail,
+            "what_to_do": self.what_to_do,
+        }
+
+
+class Account:
+    """Keeps one session alive, hands its events on, and says how the account is doing.
+
+    Attributes:
+        name: as in the configuration.
+        vendor: the vendor's folder name.
+        session: the vendor's session.
+        state: how it is doing.
+        up: set while the cloud link stands.
+        listed: whether the device list has been read completely since the start.
+        reconnects: how often the link came up again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        vendor: str,
+        session: Session,
+        *,
+        event: Callable[[Account, Event], None],
+        changed: Callable[[Account], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self.vendor = vendor
+        self.session = session
+        self.state = AccountState("offline", clock(), "starting", "Signing in for the first time.")
+        self.up = asyncio.Event()
+        self.listed = False
+        self.reconnects = -1
+        self._event = event
+        self._changed = changed
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Keep the session alive; returns only when a person has to act."""
+        try:
+            await supervise(self._attempt, waiting=self._wait)
+        except AuthError as error:
+            self._become("needs_attention", error.reason, str(error), error.what_to_do)
+            log.error("account %s needs attention: %s. %s", self.name, error, error.what_to_do)
+
+    async def _attempt(self) -> None:
+        try:
+            async for event in self.session.events():
+                match event:
+                    case LinkUp():
+                        self.listed = True
+                        self.reconnects += 1
+                        self._become("online", "", "", "")
+                        self.up.set()
+                        log.info("account %s is online", self.name)
+                    case LinkDown(reason, detail):
+                        self._down(reason, detail, "")
+                self._event(self, event)
+        except NavibridgeError:
+            raise
+        except Exception as error:
+            # A defect in one vendor's code must not take the other accounts down.
+            log.exception("account %s: unexpected error; the session is started anew. Please report it.", self.name)
+            raise LinkError(f"unexpected {type(error).__name__}", reason="internal") from error
+        finally:
+            self.up.clear()
+
+    def _wait(self, error: LinkError, seconds: float) -> None:
+        if self.state.reason != error.reason or self.state.status == "online":
+            log.warning(
+                "account %s is offline: %s. It is tried again by itself, next in %.0f s. %s",
+                self.name,
+                error,
+                seconds,
+                error.what_to_do,
+            )
+        self._down(error.reason, str(error), error.what_to_do)
+
+    def _down(self, reason: str, detail: str, what_to_do: str) -> None:
+        self.up.clear()
+        self._become("offline", reason, detail, what_to_do)
+
+    def _become(self, status: Status, reason: str, detail: str, what_to_do: str) -> None:
+        since = self.state.since if self.state.status == status else self._clock()
+        state = AccountState(status, since, reason, detail, what_to_do)
+        if state != self.state:
+            self.state = state
+            self._changed(self)

@@ -1,0 +1,107 @@
+"""What has been announced to Home Assistant, and what an earlier run left behind. Pure, with a memory.
+
+`navibridge.discovery` says what the messages of a device are; this says what has to be published so that the broker's
+retained messages become those: nothing of an earlier name, format or device list stays behind as a ghost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from navibridge import discovery
+from navibridge.broker import Publication
+from navibridge.discovery import Document, object_id
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from navibridge.config import DiscoverySettings
+    from navibridge.model import Device
+    from navibridge.state import TemperatureUnit
+    from navibridge.topics import Topics
+
+REQUESTS = {"rediscover": "Announce everything again"}
+"""Requests to the bridge that get a button."""
+
+
+class Announcer:
+    """Turns devices into discovery messages, step by step from what is retained already.
+
+    Args:
+        topics: the bridge's topics.
+        settings: whether to announce at all, and in which format.
+    """
+
+    def __init__(self, topics: Topics, settings: DiscoverySettings) -> None:
+        self._topics = topics
+        self._settings = settings
+        self._left: dict[str, bytes] = {}
+        self._announced: dict[str, dict[str, Document]] = {}
+        self._bridge = discovery.bridge_id(topics)
+
+    def remember(self, topic: str, payload: bytes) -> None:
+        """A retained message that was on the broker before this run published anything."""
+        if topic.startswith(f"{self._topics.prefix}/"):
+            if discovery.ours(payload, self._topics) is not None or payload == discovery.MIGRATE:
+                self._left[topic] = payload
+        elif self._topics.parse_published(topic) is not None:
+            self._left[topic] = b""
+
+    def device(self, key: str, device: Device, account: str, unit: TemperatureUnit) -> list[Publication]:
+        """What to publish so that the device is announced as it is now."""
+        document = discovery.device_document(device, self._topics, topic=key, account=account, unit=unit)
+        return self._become(object_id(key), document)
+
+    def bridge(self, accounts: Iterable[str]) -> list[Publication]:
+        """What to publish so that the bridge itself is announced."""
+        return self._become(self._bridge, discovery.bridge_document(self._topics, sorted(accounts), requests=REQUESTS))
+
+    def withdraw(self, key: str) -> list[str]:
+        """The discovery topics to clear of a device that is gone."""
+        return [*self._announced.pop(object_id(key), {}), *self._earlier(object_id(key))]
+
+    def ghosts(self, devices: Collection[str], accounts: Collection[str]) -> list[str]:
+        """The topics to clear of what an earlier run left and nobody has any more.
+
+        Only to be asked while every account's device list is complete. What is returned is forgotten.
+        """
+        announced = {topic for messages in self._announced.values() for topic in messages}
+        configs = {topic: payload for topic, payload in self._left.items() if payload}
+        found = discovery.ghosts(configs, announced, self._topics)
+        own = (topic for topic, payload in self._left.items() if not payload)
+        found += self._topics.left_over(own, devices=devices, accounts=accounts)
+        self._left.clear()
+        return list(found)
+
+    def _become(self, identity: str, document: Document) -> list[Publication]:
+        after = {}
+        if self._settings.enabled:
+            after = discovery.messages(document, self._topics, self._settings.format)
+        before = self._announced.get(identity)
+        if before is None:
+            before = {
+                topic: found
+                for topic in self._earlier(identity)
+                if (found := discovery.ours(self._left[topic], self._topics)) is not None
+            }
+        for topic in before:
+            self._left.pop(topic, None)
+        plan = discovery.steps(before, after)
+        self._announced[identity] = {topic: _outline(found) for topic, found in after.items()}
+        return [Publication(topic, payload, retain=True) for topic, payload in plan]
+
+    def _earlier(self, identity: str) -> list[str]:
+        """The discovery topics that an earlier run left for one device."""
+        start = f"{self._topics.prefix}/"
+        return [topic for topic in self._left if topic.startswith(start) and identity in topic.split("/")[-3:-1]]
+
+
+def _outline(document: Document) -> Document:
+    """As much of a message as the next step from it needs; a thousand whole documents would fill the memory."""
+    outline = {key: document[key] for key in ("device", "origin") if key in document}
+    if "components" in document:
+        outline["components"] = {
+            component: {"platform": entity["platform"], "unique_id": entity.get("unique_id")}
+            for component, entity in document["components"].items()
+        }
+    return outline

@@ -1,0 +1,704 @@
+"""Joins the two lines: what the clouds say goes to the broker, what the broker is told goes to the clouds.
+
+    up    session events -> Cache.merge -> (publisher) -> discovery, availability, state documents
+    down  command topics -> commands.check -> Dispatcher -> session.send -> one verdict on the result topic
+
+One task group holds everything: the broker connection, a task per account, the ticker, and a task per device that has
+commands to send. Nothing is queued on the way up: the publisher makes documents of what is marked as changed, and a
+new connection to the broker marks everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from navibridge import __version__, vendors
+from navibridge.account import Account
+from navibridge.announce import Announcer
+from navibridge.broker import LocalBroker, Publication
+from navibridge.commands import Command, Reply, Request, Result, Verdict, check, read_object, read_value
+from navibridge.dispatch import Dispatcher
+from navibridge.errors import CommandError, LinkError
+from navibridge.metrics import Metrics
+from navibridge.model import Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, Sort
+from navibridge.retry import supervise
+from navibridge.state import LONGEST_TEXT, NO_PROBLEM, Cache, DeviceState, TemperatureUnit, iso
+from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, device_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from navibridge.broker import Arrival, BrokerLink
+    from navibridge.config import Config
+    from navibridge.store import Store
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 50
+"""How many devices' documents are made and published before other tasks get their turn."""
+
+KEPT_RESULTS: Final = 1000
+"""How many verdicts wait for a broker that is away; the oldest go first."""
+
+TICK: Final = 1.0
+HEALTH_EVERY: Final = 60.0
+ACCOUNT_GRACE: Final = 30.0
+"""Seconds before an account whose link is gone is shown as unavailable: a daily reconnect must not flicker."""
+
+BIRTH_JITTER: Final = 0.5
+BIRTHS_TOGETHER: Final = 5.0
+LOOK_AROUND_LIMIT: Final = 3.0
+GOODBYE_LIMIT: Final = 2.0
+SHORTEST_STALE_AFTER: Final = 180.0
+
+ONLINE: Final = b"online"
+OFFLINE: Final = b"offline"
+
+
+class Bridge:
+    """The bridge: every account, every device, one broker.
+
+    Args:
+        config: the whole configuration.
+        store: what is kept over restarts.
+        clock: seconds since the epoch.
+        monotonic: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self.topics = Topics(config.broker.base_topic, config.discovery.prefix)
+        self.cache = Cache()
+        self.metrics = Metrics()
+        self.started = clock()
+        self._store = store
+        self._clock = clock
+        self._monotonic = monotonic
+        self._echo = self.topics.request("echo")
+        self._broker = LocalBroker(config.broker, will=(self.topics.bridge_state, OFFLINE))
+        self._announcer = Announcer(self.topics, config.discovery)
+        self.accounts = {name: self._account(name) for name in config.accounts}
+        self._dispatcher: Dispatcher | None = None
+        self._keys: dict[tuple[str, str], str] = {}
+        self._counters: dict[str, Any] = store.load("counters")
+        self._wake = asyncio.Event()
+        self._looked_around = False
+        self._last_birth = float("-inf")
+        self._info_changed = True
+        self._bridge_unannounced = True
+        self._health_changed = True
+        self._accounts_changed: dict[str, None] = {}
+        self._to_announce: dict[str, None] = {}
+        self._to_clear: dict[str, None] = {}
+        self._cleared: set[str] = set()
+        self._shown_availability: dict[str, bytes] = {}
+        self._shown_values: dict[str, dict[str, bytes]] = {}
+        self._results: deque[Publication] = deque(maxlen=KEPT_RESULTS)
+        self._scan: asyncio.Future[None] | None = None
+
+    def _account(self, name: str) -> Account:
+        settings = self.config.accounts[name]
+        context = vendors.Context(
+            account=name,
+            store=self._store,
+            clock=self._clock,
+            count=partial(self.metrics.count, f"account {name}"),
+        )
+        return Account(
+            name,
+            settings.vendor,
+            vendors.load(settings.vendor).open_session(settings, context),
+            event=self._take_event,
+            changed=self._account_changed,
+            clock=self._clock,
+        )
+
+    # ------------------------------------------------------------------ running
+
+    async def run(self) -> None:
+        """Run until cancelled. Says goodbye on the broker before it ends."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._dispatcher = Dispatcher(
+                    group,
+                    self._take_verdict,
+                    spacing=self.config.commands.spacing,
+                    size=self.config.commands.queue,
+                    clock=self._monotonic,
+                )
+                group.create_task(self._keep_broker(), name="broker")
+                group.create_task(self._tick(), name="ticker")
+                for name, account in self.accounts.items():
+                    group.create_task(account.run(), name=f"account {name}")
+        finally:
+            self._keep_counters()
+
+    async def _keep_broker(self) -> None:
+        shown = ""
+
+        def waiting(error: LinkError, seconds: float) -> None:
+            nonlocal shown
+            if error.reason != shown:
+                log.warning("%s. Tried again by itself, next in %.0f s. %s", error, seconds, error.what_to_do)
+            shown = error.reason
+
+        async def attempt() -> None:
+            nonlocal shown
+            async with self._broker.open() as link:
+                log.info("connected to the broker %s", self._broker)
+                shown = ""
+                self.metrics.count("broker", "connects")
+                await self._serve(link)
+
+        await supervise(attempt, waiting=waiting, first_wait=1.0, longest_wait=30.0)
+
+    async def _serve(self, link: BrokerLink) -> None:
+        """Publish and listen until the connection breaks."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen(link), name="broker listener")
+                group.create_task(self._publish(link), name="broker publisher")
+        except ExceptionGroup as errors:
+            lost, other = errors.split(LinkError)
+            if other is not None or lost is None:
+                raise
+            raise LinkError(str(lost.exceptions[0]), reason="closed") from errors
+        except asyncio.CancelledError:
+            await self._say_goodbye(link)
+            raise
+
+    async def _say_goodbye(self, link: BrokerLink) -> None:
+        """The last words of a regular stop: a clean disconnect does not trigger the will."""
+        await asyncio.sleep(0)  # the dispatcher gives its last verdicts when it is cancelled, just now
+        farewell = [*self._results, Publication(self.topics.bridge_state, OFFLINE, retain=True)]
+        farewell += [
+            Publication(self.topics.account_availability(name), OFFLINE, retain=True) for name in self.accounts
+        ]
+        try:
+            async with asyncio.timeout(GOODBYE_LIMIT):
+                await link.publish_many(farewell)
+        except (LinkError, TimeoutError) as error:
+            log.warning("the broker did not take the goodbye (%s); its last will says offline instead", error)
+
+    # ------------------------------------------------------------------ up: events of the accounts
+
+    def _take_event(self, account: Account, event: Event) -> None:
+        match event:
+            case Found(device):
+                self._found(account, device)
+            case Gone(device_id):
+                self._gone(account, device_id)
+            case Reading():
+                self._read(account, event)
+            case Presence(device_id, online, reason):
+                self._present(account, device_id, online, reason)
+            case LinkUp() | LinkDown():
+                self._info_changed = True
+        self._wake.set()
+
+    def _found(self, account: Account, device: Device) -> None:
+        settings = self.config.devices.get(device.id)
+        if settings is not None and settings.exclude:
+            return
+        if settings is not None and settings.name:
+            device = replace(device, name=settings.name)
+        key = (settings.topic if settings else None) or device_topic(device.vendor, device.id)
+        known = self.cache.get(key)
+        if known is not None and known.account != account.name and self.accounts[known.account].up.is_set():
+            log.info("device %s is in account %s already; account %s leaves it alone", key, known.account, account.name)
+            return
+        if known is None:
+            log.info("found %s %r (%s)", key, device.name, device.model)
+        if known is None or known.device != device:
+            self._to_announce[key] = None
+            self._info_changed = True
+        self._keys[account.name, device.id] = key
+        state = self.cache.put(key, device, account.name)
+        state.restore(self._counters.get(key, {}))
+
+    def _gone(self, account: Account, device_id: str) -> None:
+        key = self._keys.pop((account.name, device_id), None)
+        state = self.cache.drop(key) if key else None
+        if key is None or state is None:
+            return
+        log.info("%s is no longer in account %s; its topics are cleared", key, account.name)
+        self._to_announce.pop(key, None)
+        self._shown_availability.pop(key, None)
+        self._clear(self._announcer.withdraw(key))
+        self._clear([self.topics.state(key), self.topics.availability(key)])
+        self._clear([self.topics.value(key, name) for name in self._shown_values.pop(key, {})])
+        self._info_changed = True
+
+    def _read(self, account: Account, reading: Reading) -> None:
+        key = self._keys.get((account.name, reading.device_id))
+        state = self.cache.get(key) if key else None
+        if key is None or state is None:
+            return
+        new = state.merge(reading, self._clock())
+        if new:
+            log.info("%s sends what is not known (kept as raw): %s", key, ", ".join(sorted(new)))
+        self.metrics.count("bridge", "readings")
+        self.cache.mark(key)
+
+    def _present(self, account: Account, device_id: str, online: bool, reason: str) -> None:  # noqa: FBT001 - an event's field
+        key = self._keys.get((account.name, device_id))
+        state = self.cache.get(key) if key else None
+        if key is None or state is None or (state.present, state.reason) == (online, reason):
+            return
+        if state.present != online:
+            log.info("%s is %s%s", key, "back" if online else "offline", f": {reason}" if reason else "")
+        state.present, state.reason = online, reason
+        self.cache.mark(key)
+
+    def _account_changed(self, account: Account) -> None:
+        self._accounts_changed[account.name] = None
+        self._health_changed = True
+        self._wake.set()
+
+    # ------------------------------------------------------------------ up: publishing
+
+    async def _publish(self, link: BrokerLink) -> None:
+        """Greet the broker, then publish whatever is marked."""
+        await link.subscribe(self.topics.incoming)
+        if not self._looked_around:
+            await self._look_around(link)
+        self.mark_everything()
+        await link.publish_many(
+            [
+                *self._account_publications(),
+                Publication(self.topics.bridge_state, ONLINE, retain=True),
+            ]
+        )
+        while True:
+            await self._flush(link)
+            await self._wake.wait()
+            self._wake.clear()
+
+    async def _look_around(self, link: BrokerLink) -> None:
+        """Learn what an earlier run left on the broker: discovery to be migrated or, later, cleared."""
+        self._scan = asyncio.get_running_loop().create_future()
+        leftovers = (*self.topics.configs, *self.topics.retained)
+        await link.subscribe(leftovers)
+        # Retained messages come before what is published after the subscription: an echo says that all have come.
+        await link.publish(self._echo, b"{}")
+        try:
+            async with asyncio.timeout(LOOK_AROUND_LIMIT):
+                await self._scan
+        except TimeoutError:
+            log.debug("the broker did not echo; what an earlier run left is not tidied up")
+        finally:
+            self._scan = None
+            await link.unsubscribe(leftovers)
+        self._looked_around = True
+
+    def mark_everything(self) -> None:
+        """Everything has to be published again: a new broker connection, a birth, a request."""
+        self._info_changed = True
+        self._health_changed = True
+        self._accounts_changed = dict.fromkeys(self.accounts)
+        self._shown_availability.clear()
+        self._shown_values.clear()
+        self._to_announce = dict.fromkeys(self.cache)
+        self.cache.mark_all()
+        self._bridge_unannounced = True
+        self._wake.set()
+
+    async def _flush(self, link: BrokerLink) -> None:
+        """Publish everything that is marked, discovery before state, verdicts last."""
+        await link.publish_many(self._bridge_publications())
+        while self._to_announce:
+            keys = [key for key, _ in zip(tuple(self._to_announce), range(AT_ONCE), strict=False)]
+            announced = []
+            for key in keys:
+                del self._to_announce[key]
+                announced += self._discovery_publications(key)
+            await link.publish_many(announced)
+        changed = self.cache.take_changed()
+        for start in range(0, len(changed), AT_ONCE):
+            publications = [
+                publication
+                for key, state in changed[start : start + AT_ONCE]
+                for publication in self._state_publications(key, state)
+            ]
+            self.metrics.count("broker", "publishes", len(publications))
+            await link.publish_many(publications)
+        while self._results:
+            await link.publish_many([self._results[0]])
+            self._results.popleft()
+
+    def _bridge_publications(self) -> list[Publication]:
+        publications = []
+        while self._to_clear:
+            topic = next(iter(self._to_clear))
+            del self._to_clear[topic]
+            publications.append(Publication(topic, b"", retain=True))
+        publications += self._account_publications()
+        if self._health_changed:
+            self._health_changed = False
+            publications.append(Publication(self.topics.bridge_health, self._health(), retain=True))
+        if self._info_changed:
+            self._info_changed = False
+            publications.append(Publication(self.topics.bridge_info, orjson.dumps(self.info()), retain=True))
+            if self._looked_around and all(account.listed for account in self.accounts.values()):
+                self._clear(self._announcer.ghosts(tuple(self.cache), tuple(self.accounts)))
+                self._wake.set()
+        if self._bridge_unannounced:
+            self._bridge_unannounced = False
+            publications += self._announcer.bridge(self.accounts)
+        return publications
+
+    def _account_publications(self) -> list[Publication]:
+        publications = []
+        names, self._accounts_changed = self._accounts_changed, {}
+        for name in names:
+            account = self.accounts[name]
+            availability = ONLINE if self._account_available(account) else OFFLINE
+            publications += [
+                Publication(self.topics.account_availability(name), availability, retain=True),
+                Publication(self.topics.account_state(name), orjson.dumps(account.state.document()), retain=True),
+            ]
+            self._shown_availability[f"account {name}"] = availability
+        return publications
+
+    def _account_available(self, account: Account) -> bool:
+        if account.state.status == "online":
+            return True
+        lately = self._clock() - account.state.since < ACCOUNT_GRACE
+        return account.state.status == "offline" and account.listed and lately
+
+    def _discovery_publications(self, key: str) -> list[Publication]:
+        state = self.cache.get(key)
+        if state is None:
+            return []
+        return self._announcer.device(key, state.device, state.account, self.unit(key))
+
+    def _state_publications(self, key: str, state: DeviceState) -> Iterator[Publication]:
+        now = self._clock()
+        stale_after = self.stale_after(key, state)
+        availability = ONLINE if state.available(now, stale_after) else OFFLINE
+        if self._shown_availability.get(key) != availability:
+            self._shown_availability[key] = availability
+            yield Publication(self.topics.availability(key), availability, retain=True)
+        settings = self.config.devices.get(state.device.id)
+        document = state.document(
+            now, stale_after=stale_after, unit=self.unit(key), raw=bool(settings and settings.raw)
+        )
+        if state.seen_at is None:
+            return  # nothing is known yet: what an earlier run retained is not overwritten by a document of nulls
+        yield Publication(self.topics.state(key), orjson.dumps(document), retain=True)
+        if self.config.attribute_topics:
+            shown = self._shown_values.setdefault(key, {})
+            for name, value in document.items():
+                text = plain(value)
+                if text is not None and shown.get(name) != text:
+                    shown[name] = text
+                    yield Publication(self.topics.value(key, name), text, retain=True)
+
+    def unit(self, key: str) -> TemperatureUnit:
+        """The temperature unit that a device is published in."""
+        state = self.cache.get(key)
+        settings = self.config.devices.get(state.device.id) if state else None
+        return (settings.temperature_unit if settings else None) or self.config.temperature_unit
+
+    def stale_after(self, key: str, state: DeviceState) -> float:  # noqa: ARG002 - symmetric with `unit`
+        """After how many seconds of silence a device's values are old."""
+        settings = self.config.devices.get(state.device.id)
+        own = settings.stale_after if settings else None
+        chosen = own if own is not None else self.config.stale_after
+        if chosen is not None:
+            return chosen
+        return max(SHORTEST_STALE_AFTER, 3 * self.config.accounts[state.account].poll_interval + 30)
+
+    def _clear(self, topics: Iterable[str]) -> None:
+        self._to_clear.update(dict.fromkeys(topics))
+        self._wake.set()
+
+    # ------------------------------------------------------------------ down: messages of the broker
+
+    async def _listen(self, link: BrokerLink) -> None:
+        async for arrival in link.messages():
+            self._take_message(arrival)
+
+    def _take_message(self, arrival: Arrival) -> None:
+        if arrival.topic == self._echo:
+            if self._scan is not None and not self._scan.done():
+                self._scan.set_result(None)
+            return
+        incoming = self.topics.parse(arrival.topic)
+        if incoming is None:
+            if self._scan is not None and arrival.retain:
+                self._announcer.remember(arrival.topic, arrival.payload)
+            return
+        if isinstance(incoming, Birth):
+            if arrival.payload == ONLINE and not arrival.retain:
+                self._take_birth()
+            return
+        if arrival.topic in self._cleared and not arrival.payload:
+            self._cleared.discard(arrival.topic)
+            return
+        if arrival.retain:
+            self._refuse_retained(arrival, incoming)
+            return
+        reply = Reply(arrival.response_topic, arrival.correlation_data) if arrival.response_topic else None
+        match incoming:
+            case SetChanges(device):
+                self._take_command(device, arrival, reply, lambda: read_object(arrival.payload))
+            case SetAttribute(device, attribute):
+                self._take_command(device, arrival, reply, lambda: read_value(attribute, arrival.payload))
+            case Get(device):
+                self._take_get(device)
+            case BridgeRequest(verb):
+                self._take_request(verb, arrival.payload)
+
+    def _refuse_retained(self, arrival: Arrival, incoming: object) -> None:
+        """A retained command is replayed at every reconnect, hours or months late: ignore it, and clear it."""
+        log.warning(
+            "ignored a retained command on %s and cleared it; publish commands without the retain flag", arrival.topic
+        )
+        self._cleared.add(arrival.topic)
+        self._clear([arrival.topic])
+        if isinstance(incoming, SetChanges | SetAttribute):
+            reason = "a retained command is never carried out, since it would be replayed at every reconnect"
+            self._take_verdict(incoming.device, Result(Verdict.REJECTED, {}, reason=reason, code="retained"))
+
+    def _take_command(self, key: str, arrival: Arrival, reply: Reply | None, read: Callable[[], Request]) -> None:
+        now = self._monotonic()
+        request = Request({})
+        try:
+            if arrival.oversize:
+                raise CommandError(f"the payload has {arrival.oversize} bytes and was not read", code="too_large")
+            request = read()
+            state = self.cache.get(key)
+            if state is None:
+                raise CommandError(
+                    f"there is no device {key!r}; known are: {', '.join(self.cache) or 'none yet'}",
+                    code="unknown_device",
+                )
+            changes = check(state.device, request, self.unit(key))
+        except CommandError as error:
+            rejected = Result(
+                Verdict.REJECTED, request.changes, id=request.id, reason=str(error), code=error.code, reply=reply
+            )
+            self._take_verdict(key, rejected)
+            return
+        ttl = request.ttl if request.ttl is not None else self.config.commands.ttl
+        command = Command(
+            key, changes, arrived=self._clock(), expires=now + ttl, id=request.id, reply=reply, started=now
+        )
+        if self._dispatcher is not None:
+            self._dispatcher.submit(key, command, self.accounts[state.account], partial(self._device, key))
+
+    def _device(self, key: str) -> Device | None:
+        state = self.cache.get(key)
+        return state.device if state else None
+
+    def _take_verdict(self, key: str, result: Result) -> None:
+        """Publish a command's end; the truth with it, so that a control that moved by itself jumps back."""
+        self.metrics.count("verdicts", result.verdict)
+        log.info(
+            "%s: %s %s%s", key, dict(result.changes), result.verdict, f" ({result.reason})" if result.reason else ""
+        )
+        state = self.cache.get(key)
+        if state is not None:
+            if result.verdict is Verdict.APPLIED:
+                now = self._clock()
+                state.merge(Reading(state.device.id, result.values, now, "ack"), now)
+            self.cache.mark(key)
+        unit = self.unit(key)
+        payload = orjson.dumps(result.document(self._clock(), state.device if state else None, unit))
+        self._results.append(Publication(self.topics.result(key), payload))
+        if result.reply is not None:
+            self._results.append(Publication(result.reply.topic, payload, correlation_data=result.reply.correlation))
+        self._wake.set()
+
+    def _take_get(self, key: str) -> None:
+        state = self.cache.get(key)
+        if state is not None and self._dispatcher is not None:
+            self._dispatcher.ask(key, self.accounts[state.account], state.device)
+
+    def _take_birth(self) -> None:
+        """Home Assistant (or openHAB) started: everything again, births within a few seconds counting as one."""
+        now = self._monotonic()
+        if now - self._last_birth < BIRTHS_TOGETHER:
+            return
+        self._last_birth = now
+        log.info("Home Assistant started; publishing everything again")
+        # Not all bridges of a house should answer in the same instant.
+        asyncio.get_running_loop().call_later(random.uniform(0, BIRTH_JITTER), self.mark_everything)  # noqa: S311 - jitter
+
+    # ------------------------------------------------------------------ the bridge's own requests and documents
+
+    def _take_request(self, verb: str, payload: bytes) -> None:
+        answer: dict[str, Any] = {"status": "ok"}
+        transaction = None
+        try:
+            asked = orjson.loads(payload) if payload.strip() else {}
+            if isinstance(asked, dict):
+                transaction = asked.get("transaction")
+            answer["data"] = self._answer(verb, asked)
+        except (orjson.JSONDecodeError, CommandError) as error:
+            answer = {"status": "error", "error": str(error)}
+        if transaction is not None:
+            answer["transaction"] = transaction
+        self._results.append(Publication(self.topics.response(verb), orjson.dumps(answer)))
+        self._wake.set()
+
+    def _answer(self, verb: str, asked: Any) -> Any:
+        match verb:
+            case "info":
+                return self.info()
+            case "health":
+                return self.health()
+            case "devices":
+                return [self._described(key, state) for key, state in self.cache.items()]
+            case "rediscover":
+                self.mark_everything()
+                return {"devices": len(self.cache)}
+            case "log_level":
+                level = str(asked.get("level", "") if isinstance(asked, dict) else asked).upper()
+                if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+                    raise CommandError(f"level {level!r} is not one of debug, info, warning, error")
+                logging.getLogger("navibridge").setLevel(level)
+                return {"level": level.lower()}
+            case _:
+                raise CommandError(
+                    f"there is no request {verb!r}; there are info, health, devices, rediscover, log_level"
+                )
+
+    def _described(self, key: str, state: DeviceState) -> dict[str, Any]:
+        device = state.device
+        return {
+            "topic": key,
+            "id": device.id,
+            "vendor": device.vendor,
+            "account": state.account,
+            "name": device.name,
+            "model": device.model,
+            "firmware": device.firmware,
+            "available": state.available(self._clock(), self.stale_after(key, state)),
+            "seen_at": iso(state.seen_at) if state.seen_at is not None else None,
+            "attributes": [row.key for row in device.attributes if row.quantity.sort is not Sort.ACTION],
+            "writable": [row.key for row in device.attributes if row.writes],
+        }
+
+    def info(self) -> dict[str, Any]:
+        """What the bridge is and what it publishes; no secrets."""
+        return {
+            "version": __version__,
+            "started_at": iso(self.started),
+            "vendors": sorted({account.vendor for account in self.accounts.values()}),
+            "accounts": {name: {"vendor": account.vendor} for name, account in self.accounts.items()},
+            "devices": {
+                key: {"id": state.device.id, "name": state.device.name, "state": self.topics.state(key)}
+                for key, state in self.cache.items()
+            },
+            "base_topic": self.config.broker.base_topic,
+            "discovery": self.config.discovery.format if self.config.discovery.enabled else None,
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Figures for people who watch the bridge."""
+        now = self._clock()
+        problems = [
+            f"Account {name} is {account.state.status}: {account.state.detail or account.state.reason}"
+            for name, account in self.accounts.items()
+            if not self._account_available(account)
+        ]
+        return {
+            "at": iso(now),
+            "problem": bool(problems),
+            "problem_text": "; ".join(problems)[:LONGEST_TEXT] or NO_PROBLEM,
+            "uptime_s": round(now - self.started),
+            "memory_mb": memory(),
+            "devices": len(self.cache),
+            "devices_available": sum(
+                state.available(now, self.stale_after(key, state)) for key, state in self.cache.items()
+            ),
+            "broker": self.metrics.group("broker"),
+            "bridge": self.metrics.group("bridge"),
+            "verdicts": {verdict.value: self.metrics.group("verdicts").get(verdict, 0) for verdict in Verdict},
+            "accounts": {
+                name: {
+                    "state": account.state.status,
+                    "reconnects": max(0, account.reconnects),
+                    **self.metrics.group(f"account {name}"),
+                }
+                for name, account in self.accounts.items()
+            },
+        }
+
+    def _health(self) -> bytes:
+        return orjson.dumps(self.health())
+
+    # ------------------------------------------------------------------ time
+
+    async def _tick(self) -> None:
+        """Once a second: what grew stale is said to be, and once a minute the bridge's health."""
+        next_health = self._monotonic() + HEALTH_EVERY
+        while True:
+            await asyncio.sleep(TICK)
+            now = self._clock()
+            for key, state in self.cache.items():
+                availability = ONLINE if state.available(now, self.stale_after(key, state)) else OFFLINE
+                if self._shown_availability.get(key, availability) != availability:
+                    if state.present and availability == OFFLINE:
+                        log.info("%s is stale: nothing was heard of it for too long", key)
+                    self.cache.mark(key)
+                    self._wake.set()
+            for name, account in self.accounts.items():
+                availability = ONLINE if self._account_available(account) else OFFLINE
+                if self._shown_availability.get(f"account {name}", availability) != availability:
+                    self._account_changed(account)
+            if self._monotonic() >= next_health:
+                next_health += HEALTH_EVERY
+                self._health_changed = True
+                self._keep_counters()
+                self._wake.set()
+
+    def _keep_counters(self) -> None:
+        """Keep the energy counters over a restart; what is away at the moment is kept as it was."""
+        counters = self._counters | {key: state.counters() for key, state in self.cache.items() if state.counters()}
+        if counters != self._counters:
+            self._counters = counters
+            self._store.save("counters", counters)
+
+
+def plain(value: Any) -> bytes | None:
+    """One value as a bare scalar for its own topic; ``None`` for what has no plain form."""
+    match value:
+        case None:
+            return b"null"
+        case bool():
+            return b"true" if value else b"false"
+        case str():
+            return value.encode() or b"null"
+        case int() | float():
+            return orjson.dumps(value)
+        case _:
+            return None
+
+
+def memory() -> float | None:
+    """Resident memory in MB, where the system tells."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 - read each minute, no path to build
+            pages = int(statm.read().split()[1])
+    except OSError:
+        return None
+    return round(pages * 4096 / 1e6, 1)

@@ -1,0 +1,250 @@
+"""What is known of each device, and since when. Pure: the clock is handed in.
+
+A reading merges into its device's state attribute by attribute, and an older observation never overwrites a newer one:
+batch readings arrive minutes late. The document that is published is made from the state alone, so that it can be made
+again at any time, and nothing has to be queued while the broker is away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from navibridge.model import Attribute, Quantity, Range, Sort
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from navibridge.model import Device, Raw, Reading, Source, Value, Values
+
+TemperatureUnit = Literal["C", "F"]
+
+LONGEST_GAP: Final = 300.0
+"""Energy is integrated over gaps between frames of at most this many seconds; over a longer one nobody knows."""
+
+EARLIEST: Final = 5.0
+"""An observation from further ahead than this many seconds is from a wrong clock; it counts as observed now."""
+
+MOST_UNKNOWN: Final = 64
+"""How many unknown fields of one device are kept under ``raw``."""
+
+NO_PROBLEM: Final = "No problem"
+LONGEST_TEXT: Final = 255
+"""Home Assistant cuts the state of a text sensor off after this many characters (`home-assistant.md` 3.3)."""
+
+
+@dataclass(slots=True)
+class DeviceState:
+    """One device, what it said, and when.
+
+    Attributes:
+        device: the device as its account described it last.
+        account: the account it belongs to.
+        values: the newest value of each attribute, derived ones included.
+        stamps: when each was observed, seconds since the epoch.
+        seen_at: when anything was observed last; ``None`` before the first reading.
+        source: how the newest reading came.
+        present: what the cloud, or the device's silence, says of its connection.
+        reason: why it is not present.
+        unknown: raw fields and values that no table lists.
+    """
+
+    device: Device
+    account: str
+    values: dict[str, Value] = field(default_factory=dict)
+    stamps: dict[str, float] = field(default_factory=dict)
+    seen_at: float | None = None
+    source: Source | None = None
+    present: bool = True
+    reason: str = ""
+    unknown: dict[str, Raw] = field(default_factory=dict)
+
+    def merge(self, reading: Reading, now: float) -> frozenset[str]:
+        """Take a reading in; returns the raw names that were unknown and not seen before."""
+        at = reading.at if reading.at <= now + EARLIEST else now
+        before = dict(self.values)
+        fresh = {key: value for key, value in reading.values.items() if at >= self.stamps.get(key, 0.0)}
+        for counter, power in self._counters():
+            self._integrate(counter, power, fresh, at)
+        self.values.update(fresh)
+        self.stamps.update(dict.fromkeys(fresh, at))
+        self.values.update(self.device.kind.derive(before, self.values))
+        if self.seen_at is None or at >= self.seen_at:
+            self.seen_at, self.source = at, reading.source
+        new = frozenset(reading.unknown) - self.unknown.keys()
+        for name, raw in reading.unknown.items():
+            if name in self.unknown or len(self.unknown) < MOST_UNKNOWN:
+                self.unknown[name] = raw
+        return new
+
+    def _counters(self) -> Iterable[tuple[str, str]]:
+        return ((row.key, row.integrates) for row in self.device.attributes if row.integrates)
+
+    def _integrate(self, counter: str, power: str, fresh: Values, at: float) -> None:
+        """Add the energy of the time since the last frame: the power that stood until now, held (left Riemann sum)."""
+        if counter in fresh or power not in fresh:
+            return
+        total = self.values.get(counter)
+        watts, since = self.values.get(power), self.stamps.get(power)
+        energy = float(total) if isinstance(total, int | float) else 0.0
+        if isinstance(watts, int | float) and since is not None and 0 < at - since <= LONGEST_GAP:
+            energy += max(0.0, float(watts)) * (at - since) / 3_600_000
+        self.values[counter] = energy
+        self.stamps[counter] = at
+
+    def counters(self) -> dict[str, float]:
+        """The energy counters, for keeping over a restart."""
+        return {
+            key: float(value) for key, _ in self._counters() if isinstance(value := self.values.get(key), int | float)
+        }
+
+    def restore(self, counters: Mapping[str, Any]) -> None:
+        """Go on counting from what was kept; anything but numbers is left out."""
+        for key, _ in self._counters():
+            kept = counters.get(key)
+            if isinstance(kept, int | float) and kept >= 0 and key not in self.values:
+                self.values[key] = float(kept)
+
+    def stale(self, now: float, stale_after: float) -> bool:
+        """Whether nothing has been seen for too long."""
+        return self.seen_at is None or now - self.seen_at > stale_after
+
+    def available(self, now: float, stale_after: float) -> bool:
+        """Whether the device's values are worth showing: it is there, and it spoke lately."""
+        return self.present and not self.stale(now, stale_after)
+
+    def problems(self, now: float, stale_after: float) -> list[str]:
+        """Every raised alert as a sentence; the device's absence among them."""
+        sentences = [sentence for alert in self.device.alerts if (sentence := alert.check(self.values))]
+        if not self.available(now, stale_after):
+            why = self.reason if not self.present and self.reason else "nothing was heard of it for too long"
+            sentences.insert(0, f"Device offline: {why}")
+        return sentences
+
+    def document(
+        self, now: float, *, stale_after: float, unit: TemperatureUnit = "C", raw: bool = False
+    ) -> dict[str, Any]:
+        """The state document: one flat object, every announced attribute present, ``None`` for unknown."""
+        problems = self.problems(now, stale_after)
+        values = self.values
+        document: dict[str, Any] = {
+            row.key: shown(values.get(row.key), row.quantity, unit)
+            for row in self.device.attributes
+            if row.quantity.sort is not Sort.ACTION
+        }
+        document["problem"] = bool(problems)
+        document["problems"] = problems
+        document["problem_text"] = "; ".join(problems)[:LONGEST_TEXT] or NO_PROBLEM
+        document["temperature_unit"] = unit
+        document["seen_at"] = iso(self.seen_at) if self.seen_at is not None else None
+        document["stale"] = self.stale(now, stale_after)
+        document["source"] = self.source
+        if raw:
+            document["raw"] = dict(self.unknown)
+        return document
+
+
+def shown(value: Value, quantity: Quantity, unit: TemperatureUnit = "C") -> Value:
+    """A value as it is published: in the chosen unit, with as many digits as it is worth."""
+    if isinstance(value, float):
+        if unit == "F":
+            value = to_fahrenheit(value, quantity)
+        if quantity.digits is not None:
+            rounded = round(value, quantity.digits)
+            return int(rounded) if quantity.digits == 0 else rounded
+        return value
+    if unit == "F" and isinstance(value, int) and not isinstance(value, bool):
+        return shown(float(value), quantity, unit) if is_temperature(quantity) else value
+    return value
+
+
+def is_temperature(quantity: Quantity) -> bool:
+    """Whether the unit choice of the configuration concerns it; differences included."""
+    return quantity.unit in ("°C", "K")
+
+
+def to_fahrenheit(value: float, quantity: Quantity) -> float:
+    """A canonical temperature in °F, a difference in °F without the 32; anything else as it is."""
+    if quantity.unit == "°C":
+        return value * 9 / 5 + 32
+    return value * 9 / 5 if quantity.unit == "K" else value
+
+
+def to_celsius(value: float, quantity: Quantity) -> float:
+    """The inverse of `to_fahrenheit`."""
+    if quantity.unit == "°C":
+        return (value - 32) * 5 / 9
+    return value * 5 / 9 if quantity.unit == "K" else value
+
+
+def in_unit(attribute: Attribute, unit: TemperatureUnit) -> Attribute:
+    """A resolved attribute as it is published and commanded: in °F its unit, limits and step are so too."""
+    quantity = attribute.quantity
+    if unit == "C" or not is_temperature(quantity):
+        return attribute
+    limits = attribute.limits
+    return replace(
+        attribute,
+        quantity=replace(quantity, unit="°F"),
+        within=limits and Range(to_fahrenheit(limits.low, quantity), to_fahrenheit(limits.high, quantity)),
+        step=attribute.step * 9 / 5 if isinstance(attribute.step, int | float) else attribute.step,
+    )
+
+
+def iso(at: float) -> str:
+    """A time as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+class Cache:
+    """The state of every device, and which of them have changed since they were published last.
+
+    The cache is the queue between the clouds and the broker: it holds one document per device however long the broker
+    is away, and a reconnect is `mark_all`.
+    """
+
+    def __init__(self) -> None:
+        self._states: dict[str, DeviceState] = {}
+        self._changed: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._states))
+
+    def items(self) -> tuple[tuple[str, DeviceState], ...]:
+        """Every device's key and state."""
+        return tuple(self._states.items())
+
+    def get(self, key: str) -> DeviceState | None:
+        """The state of the device of that key."""
+        return self._states.get(key)
+
+    def put(self, key: str, device: Device, account: str) -> DeviceState:
+        """A device, new or described anew; what is known of it stays."""
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = DeviceState(device, account)
+        state.device, state.account = device, account
+        self.mark(key)
+        return state
+
+    def drop(self, key: str) -> DeviceState | None:
+        """Forget a device."""
+        self._changed.pop(key, None)
+        return self._states.pop(key, None)
+
+    def mark(self, key: str) -> None:
+        """Its document has to be published."""
+        self._changed[key] = None
+
+    def mark_all(self) -> None:
+        """Every document has to be published."""
+        self._changed = dict.fromkeys(self._states)
+
+    def take_changed(self) -> tuple[tuple[str, DeviceState], ...]:
+        """The devices to publish, in the order they changed; they count as published from here on."""
+        changed, self._changed = self._changed, {}
+        return tuple((key, self._states[key]) for key in changed if key in self._states)

@@ -1,0 +1,197 @@
+"""What is known of a device: merging, energy, staleness, documents."""
+
+from __future__ import annotations
+
+import pytest
+from support.gadget import gadget
+
+from navibridge.model import ENERGY, POWER, TEMPERATURE, TEMPERATURE_DELTA, Range, Reading
+from navibridge.state import (
+    LONGEST_GAP,
+    MOST_UNKNOWN,
+    Cache,
+    DeviceState,
+    in_unit,
+    iso,
+    shown,
+    to_celsius,
+    to_fahrenheit,
+)
+
+NOW = 1_800_000_000.0
+
+
+def reading(
+    at: float = NOW, /, source: str = "push", unknown: dict[str, object] | None = None, **values: object
+) -> Reading:
+    return Reading("a1", values, at, source, unknown or {})  # type: ignore[arg-type]
+
+
+def state_of(**values: object) -> DeviceState:
+    state = DeviceState(gadget(), "home")
+    state.merge(reading(**values), NOW)
+    return state
+
+
+def test_a_newer_observation_wins_and_an_older_one_never_overwrites_it() -> None:
+    state = state_of(room=20.0)
+    state.merge(reading(NOW - 60, "batch", room=10.0, counter=3), NOW)
+    assert state.values["room"] == 20.0
+    assert state.values["counter"] == 3, "a value that was not known yet is taken from a late reading too"
+    assert (state.seen_at, state.source) == (NOW, "push")
+    state.merge(reading(NOW + 1, "poll", room=21.0), NOW + 1)
+    assert (state.values["room"], state.seen_at, state.source) == (21.0, NOW + 1, "poll")
+
+
+def test_an_observation_from_the_future_counts_as_made_now() -> None:
+    state = state_of()
+    state.merge(reading(NOW + 86_400, room=20.0), NOW)
+    assert state.seen_at == NOW
+    state.merge(reading(NOW + 1, room=21.0), NOW + 1)
+    assert state.values["room"] == 21.0
+
+
+def test_derived_values_see_what_was_before() -> None:
+    state = state_of(speed="slow", counter=4)
+    assert state.values["doubled"] == 8
+    assert state.values["speed_before"] is None
+    state.merge(reading(NOW + 1, speed="fast"), NOW + 1)
+    assert state.values["speed_before"] == "slow"
+
+
+def test_energy_holds_the_power_until_the_next_frame() -> None:
+    state = state_of(power=1000)
+    assert state.values["energy"] == 0.0
+    state.merge(reading(NOW + 36, power=0), NOW + 36)
+    assert state.values["energy"] == pytest.approx(0.01)
+    state.merge(reading(NOW + 72, power=500), NOW + 72)
+    assert state.values["energy"] == pytest.approx(0.01), "nothing was drawn while the power was 0"
+
+
+def test_energy_is_not_invented_over_a_gap_nor_from_a_late_frame() -> None:
+    state = state_of(power=1000)
+    state.merge(reading(NOW + LONGEST_GAP + 1, power=1000), NOW + LONGEST_GAP + 1)
+    assert state.values["energy"] == 0.0
+    state.merge(reading(NOW - 5, "batch", power=5000), NOW + LONGEST_GAP + 2)
+    assert state.values["energy"] == 0.0
+
+
+def test_a_counter_that_the_device_itself_reports_is_not_integrated() -> None:
+    state = state_of(power=1000, energy=7.5)
+    assert state.values["energy"] == 7.5
+
+
+def test_counters_survive_a_restart_and_nonsense_does_not() -> None:
+    state = state_of(power=1000)
+    state.merge(reading(NOW + 36, power=1000), NOW + 36)
+    kept = state.counters()
+    fresh = DeviceState(gadget(), "home")
+    fresh.restore({"energy": "much"})
+    assert fresh.counters() == {}
+    fresh.restore({"energy": -1})
+    assert fresh.counters() == {}
+    fresh.restore(kept)
+    fresh.restore({"energy": 99.0})
+    assert fresh.counters() == kept, "what is known already is not set back"
+    fresh.merge(reading(NOW + 100, power=0), NOW + 100)
+    assert fresh.counters() == kept
+
+
+def test_unknown_fields_are_kept_once_and_bounded() -> None:
+    state = DeviceState(gadget(), "home")
+    assert state.merge(reading(unknown={"a": 1}), NOW) == {"a"}
+    assert state.merge(reading(unknown={"a": 2}), NOW) == frozenset()
+    assert state.unknown == {"a": 2}
+    state.merge(reading(unknown={f"f{n}": n for n in range(500)}), NOW)
+    assert len(state.unknown) == MOST_UNKNOWN
+    document = state.document(NOW, stale_after=60, raw=True)
+    assert document["raw"]["a"] == 2
+
+
+def test_staleness_and_presence_decide_availability() -> None:
+    state = DeviceState(gadget(), "home")
+    assert state.stale(NOW, 60)
+    assert not state.available(NOW, 60)
+    state.merge(reading(room=20.0), NOW)
+    assert state.available(NOW + 60, 60)
+    assert not state.available(NOW + 61, 60)
+    assert state.document(NOW + 61, stale_after=60)["stale"] is True
+    state.present, state.reason = False, "the cloud says disconnected"
+    assert not state.available(NOW, 60)
+    assert state.problems(NOW, 60) == ["Device offline: the cloud says disconnected"]
+
+
+def test_alerts_become_sentences() -> None:
+    document = state_of(room=41.5, error=0).document(NOW, stale_after=60)
+    assert document["problems"] == ["Room is 41.5 °C, above 40 °C"]
+    assert document["problem"] is True
+    document = state_of(room=1.0, error=96).document(NOW, stale_after=60)
+    assert document["problem_text"] == "Room is 1.0 °C, below 5 °C; Error 96"
+    document = state_of(room=20.0).document(NOW, stale_after=60)
+    assert (document["problem"], document["problems"], document["problem_text"]) == (False, [], "No problem")
+    document = state_of(lamp=True).document(NOW, stale_after=60)
+    assert document["problem"] is False
+
+
+def test_the_document_has_every_announced_attribute_and_nothing_for_actions() -> None:
+    document = state_of(room=20.26, lamp=False, counter=3).document(NOW, stale_after=60)
+    assert document["room"] == 20.3
+    assert document["lamp"] is False
+    assert document["target"] is None
+    assert "reset" not in document
+    assert "extra" not in document
+    assert document["temperature_unit"] == "C"
+    assert document["seen_at"] == iso(NOW)
+    assert document["source"] == "push"
+    assert "raw" not in document
+
+
+def test_the_document_in_fahrenheit() -> None:
+    document = state_of(room=20, target=49.0, superheat=5.0, counter=4).document(NOW, stale_after=60, unit="F")
+    assert (document["room"], document["target"], document["superheat"]) == (68.0, 120.2, 9.0)
+    assert document["counter"] == 4
+    assert document["temperature_unit"] == "F"
+
+
+def test_values_are_shown_with_the_digits_they_are_worth() -> None:
+    assert shown(1234.56789, ENERGY) == 1234.568
+    assert shown(99.7, POWER) == 100
+    assert isinstance(shown(99.7, POWER), int)
+    assert shown(None, POWER) is None
+    assert shown(True, POWER, "F") is True
+    assert shown(99.0, POWER, "F") == 99
+    assert shown(7, POWER, "F") == 7
+
+
+def test_units_there_and_back() -> None:
+    for quantity in (TEMPERATURE, TEMPERATURE_DELTA, POWER):
+        assert to_celsius(to_fahrenheit(21.5, quantity), quantity) == pytest.approx(21.5)
+    target = next(row for row in gadget().attributes if row.key == "target")
+    assert in_unit(target, "C") is target
+    fahrenheit = in_unit(target, "F")
+    assert (fahrenheit.quantity.unit, fahrenheit.limits, fahrenheit.step) == ("°F", Range(50, 86), 0.9)
+    room = in_unit(next(row for row in gadget().attributes if row.key == "room"), "F")
+    assert (room.limits, room.step) == (None, None)
+
+
+def test_the_cache_remembers_what_changed() -> None:
+    cache = Cache()
+    first = cache.put("one", gadget(), "home")
+    cache.put("two", gadget(device_id="b2"), "home")
+    assert [key for key, _ in cache.take_changed()] == ["one", "two"]
+    assert cache.take_changed() == ()
+    cache.mark("two")
+    cache.mark("one")
+    cache.mark("two")
+    assert [key for key, _ in cache.take_changed()] == ["two", "one"]
+    renamed = cache.put("one", gadget(name="Attic"), "cabin")
+    assert renamed is first
+    assert (renamed.device.name, renamed.account) == ("Attic", "cabin")
+    cache.mark_all()
+    assert cache.drop("two") is not None
+    assert cache.drop("two") is None
+    assert [key for key, _ in cache.take_changed()] == ["one"]
+    assert (list(cache), len(cache), cache.get("two")) == (["one"], 1, None)
+    assert cache.items() == (("one", first),)
+    cache.mark("nowhere")
+    assert cache.take_changed() == ()
