@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
+from navibridge.config import Config
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKER = ROOT / "docker"
@@ -69,3 +74,15 @@ def test_the_image_does_not_run_as_root(dockerfile: str) -> None:
 def test_what_the_user_makes_stays_out_of_the_repository() -> None:
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert {f"/docker/{name}" for name in MADE_BY_THE_USER} <= set(ignored)
+
+
+def test_every_variable_named_here_is_an_option() -> None:
+    text = "\n".join(path.read_text() for path in DOCKER.iterdir())
+    names = set(re.findall(r"\bNAVIBRIDGE_(?=[A-Z])(\w+)\b", text))
+    assert {"STATE_DIR", "BROKER__HOST"} <= names
+    for name in names:
+        model: type[BaseModel] = Config
+        *sections, option = name.lower().split("__")
+        for section in sections:
+            model = model.model_fields[section].annotation
+        assert option in model.model_fields, name
