@@ -92,7 +92,7 @@ class Account:
             await supervise(self._attempt, waiting=self._wait)
         except AuthError as error:
             self._become("needs_attention", error.reason, str(error), error.what_to_do)
-            log.error("account %s needs attention: %s. %s", self.name, error, error.what_to_do)
+            log.error("account %s needs attention: %s. %s", self.name, error, error.what_to_do)  # noqa: TRY400 - a person needs the sentence, not the traceback
 
     async def _attempt(self) -> None:
         try:

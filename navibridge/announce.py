@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from navibridge import discovery
-from navibridge.broker import Publication
+from navibridge.broker import Message
 from navibridge.discovery import Document, object_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from navibridge.config import DiscoverySettings
+    from navibridge.config import Discovery
     from navibridge.model import Device
     from navibridge.state import TemperatureUnit
     from navibridge.topics import Topics
@@ -32,7 +32,7 @@ class Announcer:
         settings: whether to announce at all, and in which format.
     """
 
-    def __init__(self, topics: Topics, settings: DiscoverySettings) -> None:
+    def __init__(self, topics: Topics, settings: Discovery) -> None:
         self._topics = topics
         self._settings = settings
         self._left: dict[str, bytes] = {}
@@ -47,12 +47,12 @@ class Announcer:
         elif self._topics.parse_published(topic) is not None:
             self._left[topic] = b""
 
-    def device(self, key: str, device: Device, account: str, unit: TemperatureUnit) -> list[Publication]:
+    def device(self, key: str, device: Device, account: str, unit: TemperatureUnit) -> list[Message]:
         """What to publish so that the device is announced as it is now."""
         document = discovery.device_document(device, self._topics, topic=key, account=account, unit=unit)
         return self._become(object_id(key), document)
 
-    def bridge(self, accounts: Iterable[str]) -> list[Publication]:
+    def bridge(self, accounts: Iterable[str]) -> list[Message]:
         """What to publish so that the bridge itself is announced."""
         return self._become(self._bridge, discovery.bridge_document(self._topics, sorted(accounts), requests=REQUESTS))
 
@@ -73,7 +73,7 @@ class Announcer:
         self._left.clear()
         return list(found)
 
-    def _become(self, identity: str, document: Document) -> list[Publication]:
+    def _become(self, identity: str, document: Document) -> list[Message]:
         after = {}
         if self._settings.enabled:
             after = discovery.messages(document, self._topics, self._settings.format)
@@ -88,7 +88,7 @@ class Announcer:
             self._left.pop(topic, None)
         plan = discovery.steps(before, after)
         self._announced[identity] = {topic: _outline(found) for topic, found in after.items()}
-        return [Publication(topic, payload, retain=True) for topic, payload in plan]
+        return [Message(topic, payload, retain=True) for topic, payload in plan]
 
     def _earlier(self, identity: str) -> list[str]:
         """The discovery topics that an earlier run left for one device."""
@@ -98,7 +98,7 @@ class Announcer:
 
 def _outline(document: Document) -> Document:
     """As much of a message as the next step from it needs; a thousand whole documents would fill the memory."""
-    outline = {key: document[key] for key in ("device", "origin") if key in document}
+    outline: Document = {key: document[key] for key in ("device", "origin") if key in document}
     if "components" in document:
         outline["components"] = {
             component: {"platform": entity["platform"], "unique_id": entity.get("unique_id")}

@@ -24,7 +24,7 @@ import orjson
 from navibridge import __version__, vendors
 from navibridge.account import Account
 from navibridge.announce import Announcer
-from navibridge.broker import LocalBroker, Publication
+from navibridge.broker import LocalBroker, Message
 from navibridge.commands import Command, Reply, Request, Result, Verdict, check, read_object, read_value
 from navibridge.dispatch import Dispatcher
 from navibridge.errors import CommandError, LinkError
@@ -32,13 +32,13 @@ from navibridge.metrics import Metrics
 from navibridge.model import Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, Sort
 from navibridge.retry import supervise
 from navibridge.state import LONGEST_TEXT, NO_PROBLEM, Cache, DeviceState, TemperatureUnit, iso
-from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, device_topic
+from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, device_topic, slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from navibridge.broker import Arrival, BrokerLink
-    from navibridge.config import Config
+    from navibridge.broker import Link
+    from navibridge.config import Config, DeviceSettings
     from navibridge.store import Store
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,9 @@ KEPT_RESULTS: Final = 1000
 
 TICK: Final = 1.0
 HEALTH_EVERY: Final = 60.0
+KEEP_EVERY: Final = 300.0
+"""Seconds between two writes of the energy counters; memory cards wear out."""
+
 ACCOUNT_GRACE: Final = 30.0
 """Seconds before an account whose link is gone is shown as unavailable: a daily reconnect must not flicker."""
 
@@ -58,7 +61,6 @@ BIRTH_JITTER: Final = 0.5
 BIRTHS_TOGETHER: Final = 5.0
 LOOK_AROUND_LIMIT: Final = 3.0
 GOODBYE_LIMIT: Final = 2.0
-SHORTEST_STALE_AFTER: Final = 180.0
 
 ONLINE: Final = b"online"
 OFFLINE: Final = b"offline"
@@ -91,11 +93,16 @@ class Bridge:
         self._clock = clock
         self._monotonic = monotonic
         self._echo = self.topics.request("echo")
-        self._broker = LocalBroker(config.broker, will=(self.topics.bridge_state, OFFLINE))
+        self._broker = LocalBroker(
+            config.broker,
+            client_id=config.broker.client_id or f"navibridge-{slug(config.broker.base_topic)}",
+            will=(self.topics.bridge_state, OFFLINE.decode()),
+        )
         self._announcer = Announcer(self.topics, config.discovery)
         self.accounts = {name: self._account(name) for name in config.accounts}
         self._dispatcher: Dispatcher | None = None
         self._keys: dict[tuple[str, str], str] = {}
+        self._settings: dict[str, DeviceSettings] = {}
         self._counters: dict[str, Any] = store.load("counters")
         self._wake = asyncio.Event()
         self._looked_around = False
@@ -109,7 +116,7 @@ class Bridge:
         self._cleared: set[str] = set()
         self._shown_availability: dict[str, bytes] = {}
         self._shown_values: dict[str, dict[str, bytes]] = {}
-        self._results: deque[Publication] = deque(maxlen=KEPT_RESULTS)
+        self._results: deque[Message] = deque(maxlen=KEPT_RESULTS)
         self._scan: asyncio.Future[None] | None = None
 
     def _account(self, name: str) -> Account:
@@ -140,6 +147,7 @@ class Bridge:
                     self._take_verdict,
                     spacing=self.config.commands.spacing,
                     size=self.config.commands.queue,
+                    timeout=self.config.commands.timeout,
                     clock=self._monotonic,
                 )
                 group.create_task(self._keep_broker(), name="broker")
@@ -161,14 +169,14 @@ class Bridge:
         async def attempt() -> None:
             nonlocal shown
             async with self._broker.open() as link:
-                log.info("connected to the broker %s", self._broker)
+                log.info("connected to the broker %s", self._broker.where)
                 shown = ""
                 self.metrics.count("broker", "connects")
                 await self._serve(link)
 
         await supervise(attempt, waiting=waiting, first_wait=1.0, longest_wait=30.0)
 
-    async def _serve(self, link: BrokerLink) -> None:
+    async def _serve(self, link: Link) -> None:
         """Publish and listen until the connection breaks."""
         try:
             async with asyncio.TaskGroup() as group:
@@ -183,13 +191,11 @@ class Bridge:
             await self._say_goodbye(link)
             raise
 
-    async def _say_goodbye(self, link: BrokerLink) -> None:
+    async def _say_goodbye(self, link: Link) -> None:
         """The last words of a regular stop: a clean disconnect does not trigger the will."""
         await asyncio.sleep(0)  # the dispatcher gives its last verdicts when it is cancelled, just now
-        farewell = [*self._results, Publication(self.topics.bridge_state, OFFLINE, retain=True)]
-        farewell += [
-            Publication(self.topics.account_availability(name), OFFLINE, retain=True) for name in self.accounts
-        ]
+        farewell = [*self._results, Message(self.topics.bridge_state, OFFLINE, retain=True)]
+        farewell += [Message(self.topics.account_availability(name), OFFLINE, retain=True) for name in self.accounts]
         try:
             async with asyncio.timeout(GOODBYE_LIMIT):
                 await link.publish_many(farewell)
@@ -213,12 +219,12 @@ class Bridge:
         self._wake.set()
 
     def _found(self, account: Account, device: Device) -> None:
-        settings = self.config.devices.get(device.id)
-        if settings is not None and settings.exclude:
+        settings = self.config.device(device.vendor, device.id)
+        if settings.exclude:
             return
-        if settings is not None and settings.name:
+        if settings.name:
             device = replace(device, name=settings.name)
-        key = (settings.topic if settings else None) or device_topic(device.vendor, device.id)
+        key = settings.topic or device_topic(device.vendor, device.id)
         known = self.cache.get(key)
         if known is not None and known.account != account.name and self.accounts[known.account].up.is_set():
             log.info("device %s is in account %s already; account %s leaves it alone", key, known.account, account.name)
@@ -229,6 +235,7 @@ class Bridge:
             self._to_announce[key] = None
             self._info_changed = True
         self._keys[account.name, device.id] = key
+        self._settings[key] = settings
         state = self.cache.put(key, device, account.name)
         state.restore(self._counters.get(key, {}))
 
@@ -273,7 +280,7 @@ class Bridge:
 
     # ------------------------------------------------------------------ up: publishing
 
-    async def _publish(self, link: BrokerLink) -> None:
+    async def _publish(self, link: Link) -> None:
         """Greet the broker, then publish whatever is marked."""
         await link.subscribe(self.topics.incoming)
         if not self._looked_around:
@@ -282,7 +289,7 @@ class Bridge:
         await link.publish_many(
             [
                 *self._account_publications(),
-                Publication(self.topics.bridge_state, ONLINE, retain=True),
+                Message(self.topics.bridge_state, ONLINE, retain=True),
             ]
         )
         while True:
@@ -290,7 +297,7 @@ class Bridge:
             await self._wake.wait()
             self._wake.clear()
 
-    async def _look_around(self, link: BrokerLink) -> None:
+    async def _look_around(self, link: Link) -> None:
         """Learn what an earlier run left on the broker: discovery to be migrated or, later, cleared."""
         self._scan = asyncio.get_running_loop().create_future()
         leftovers = (*self.topics.configs, *self.topics.retained)
@@ -319,7 +326,7 @@ class Bridge:
         self._bridge_unannounced = True
         self._wake.set()
 
-    async def _flush(self, link: BrokerLink) -> None:
+    async def _flush(self, link: Link) -> None:
         """Publish everything that is marked, discovery before state, verdicts last."""
         await link.publish_many(self._bridge_publications())
         while self._to_announce:
@@ -342,19 +349,19 @@ class Bridge:
             await link.publish_many([self._results[0]])
             self._results.popleft()
 
-    def _bridge_publications(self) -> list[Publication]:
+    def _bridge_publications(self) -> list[Message]:
         publications = []
         while self._to_clear:
             topic = next(iter(self._to_clear))
             del self._to_clear[topic]
-            publications.append(Publication(topic, b"", retain=True))
+            publications.append(Message(topic, b"", retain=True))
         publications += self._account_publications()
         if self._health_changed:
             self._health_changed = False
-            publications.append(Publication(self.topics.bridge_health, self._health(), retain=True))
+            publications.append(Message(self.topics.bridge_health, self._health(), retain=True))
         if self._info_changed:
             self._info_changed = False
-            publications.append(Publication(self.topics.bridge_info, orjson.dumps(self.info()), retain=True))
+            publications.append(Message(self.topics.bridge_info, orjson.dumps(self.info()), retain=True))
             if self._looked_around and all(account.listed for account in self.accounts.values()):
                 self._clear(self._announcer.ghosts(tuple(self.cache), tuple(self.accounts)))
                 self._wake.set()
@@ -363,15 +370,15 @@ class Bridge:
             publications += self._announcer.bridge(self.accounts)
         return publications
 
-    def _account_publications(self) -> list[Publication]:
+    def _account_publications(self) -> list[Message]:
         publications = []
         names, self._accounts_changed = self._accounts_changed, {}
         for name in names:
             account = self.accounts[name]
             availability = ONLINE if self._account_available(account) else OFFLINE
             publications += [
-                Publication(self.topics.account_availability(name), availability, retain=True),
-                Publication(self.topics.account_state(name), orjson.dumps(account.state.document()), retain=True),
+                Message(self.topics.account_availability(name), availability, retain=True),
+                Message(self.topics.account_state(name), orjson.dumps(account.state.document()), retain=True),
             ]
             self._shown_availability[f"account {name}"] = availability
         return publications
@@ -382,48 +389,40 @@ class Bridge:
         lately = self._clock() - account.state.since < ACCOUNT_GRACE
         return account.state.status == "offline" and account.listed and lately
 
-    def _discovery_publications(self, key: str) -> list[Publication]:
+    def _discovery_publications(self, key: str) -> list[Message]:
         state = self.cache.get(key)
         if state is None:
             return []
-        return self._announcer.device(key, state.device, state.account, self.unit(key))
+        return self._announcer.device(key, state.device, state.account, self._unit(key))
 
-    def _state_publications(self, key: str, state: DeviceState) -> Iterator[Publication]:
+    def _state_publications(self, key: str, state: DeviceState) -> Iterator[Message]:
         now = self._clock()
-        stale_after = self.stale_after(key, state)
+        stale_after = self._stale_after(key, state)
         availability = ONLINE if state.available(now, stale_after) else OFFLINE
         if self._shown_availability.get(key) != availability:
             self._shown_availability[key] = availability
-            yield Publication(self.topics.availability(key), availability, retain=True)
-        settings = self.config.devices.get(state.device.id)
-        document = state.document(
-            now, stale_after=stale_after, unit=self.unit(key), raw=bool(settings and settings.raw)
-        )
+            yield Message(self.topics.availability(key), availability, retain=True)
+        document = state.document(now, stale_after=stale_after, unit=self._unit(key), raw=self._settings[key].raw)
         if state.seen_at is None:
             return  # nothing is known yet: what an earlier run retained is not overwritten by a document of nulls
-        yield Publication(self.topics.state(key), orjson.dumps(document), retain=True)
+        yield Message(self.topics.state(key), orjson.dumps(document), retain=True)
         if self.config.attribute_topics:
             shown = self._shown_values.setdefault(key, {})
             for name, value in document.items():
                 text = plain(value)
                 if text is not None and shown.get(name) != text:
                     shown[name] = text
-                    yield Publication(self.topics.value(key, name), text, retain=True)
+                    yield Message(self.topics.value(key, name), text, retain=True)
 
-    def unit(self, key: str) -> TemperatureUnit:
-        """The temperature unit that a device is published in."""
-        state = self.cache.get(key)
-        settings = self.config.devices.get(state.device.id) if state else None
+    def _unit(self, key: str) -> TemperatureUnit:
+        settings = self._settings.get(key)
         return (settings.temperature_unit if settings else None) or self.config.temperature_unit
 
-    def stale_after(self, key: str, state: DeviceState) -> float:  # noqa: ARG002 - symmetric with `unit`
-        """After how many seconds of silence a device's values are old."""
-        settings = self.config.devices.get(state.device.id)
-        own = settings.stale_after if settings else None
-        chosen = own if own is not None else self.config.stale_after
-        if chosen is not None:
-            return chosen
-        return max(SHORTEST_STALE_AFTER, 3 * self.config.accounts[state.account].poll_interval + 30)
+    def _stale_after(self, key: str, state: DeviceState) -> float:
+        return self.config.stale_seconds(state.account, self._settings[key])
+
+    def _available(self, key: str, state: DeviceState) -> bool:
+        return state.available(self._clock(), self._stale_after(key, state))
 
     def _clear(self, topics: Iterable[str]) -> None:
         self._to_clear.update(dict.fromkeys(topics))
@@ -431,31 +430,35 @@ class Bridge:
 
     # ------------------------------------------------------------------ down: messages of the broker
 
-    async def _listen(self, link: BrokerLink) -> None:
+    async def _listen(self, link: Link) -> None:
         async for arrival in link.messages():
             self._take_message(arrival)
 
-    def _take_message(self, arrival: Arrival) -> None:
-        if arrival.topic == self._echo:
-            if self._scan is not None and not self._scan.done():
-                self._scan.set_result(None)
-            return
+    def _take_message(self, arrival: Message) -> None:
         incoming = self.topics.parse(arrival.topic)
-        if incoming is None:
-            if self._scan is not None and arrival.retain:
-                self._announcer.remember(arrival.topic, arrival.payload)
-            return
-        if isinstance(incoming, Birth):
+        if arrival.topic == self._echo or incoming is None:
+            self._take_leftover(arrival)
+        elif isinstance(incoming, Birth):
             if arrival.payload == ONLINE and not arrival.retain:
                 self._take_birth()
-            return
-        if arrival.topic in self._cleared and not arrival.payload:
-            self._cleared.discard(arrival.topic)
-            return
-        if arrival.retain:
+        elif arrival.topic in self._cleared and not arrival.payload:
+            self._cleared.discard(arrival.topic)  # the broker tells us of our own clearing
+        elif arrival.retain:
             self._refuse_retained(arrival, incoming)
+        else:
+            self._take_wish(arrival, incoming)
+
+    def _take_leftover(self, arrival: Message) -> None:
+        """What was retained before this run; the echo of our own request says that all of it has come."""
+        if self._scan is None or self._scan.done():
             return
-        reply = Reply(arrival.response_topic, arrival.correlation_data) if arrival.response_topic else None
+        if arrival.topic == self._echo:
+            self._scan.set_result(None)
+        elif arrival.retain:
+            self._announcer.remember(arrival.topic, arrival.payload)
+
+    def _take_wish(self, arrival: Message, incoming: SetChanges | SetAttribute | Get | BridgeRequest) -> None:
+        reply = Reply(arrival.response_topic, arrival.correlation) if arrival.response_topic else None
         match incoming:
             case SetChanges(device):
                 self._take_command(device, arrival, reply, lambda: read_object(arrival.payload))
@@ -466,7 +469,7 @@ class Bridge:
             case BridgeRequest(verb):
                 self._take_request(verb, arrival.payload)
 
-    def _refuse_retained(self, arrival: Arrival, incoming: object) -> None:
+    def _refuse_retained(self, arrival: Message, incoming: object) -> None:
         """A retained command is replayed at every reconnect, hours or months late: ignore it, and clear it."""
         log.warning(
             "ignored a retained command on %s and cleared it; publish commands without the retain flag", arrival.topic
@@ -477,7 +480,7 @@ class Bridge:
             reason = "a retained command is never carried out, since it would be replayed at every reconnect"
             self._take_verdict(incoming.device, Result(Verdict.REJECTED, {}, reason=reason, code="retained"))
 
-    def _take_command(self, key: str, arrival: Arrival, reply: Reply | None, read: Callable[[], Request]) -> None:
+    def _take_command(self, key: str, arrival: Message, reply: Reply | None, read: Callable[[], Request]) -> None:
         now = self._monotonic()
         request = Request({})
         try:
@@ -490,7 +493,7 @@ class Bridge:
                     f"there is no device {key!r}; known are: {', '.join(self.cache) or 'none yet'}",
                     code="unknown_device",
                 )
-            changes = check(state.device, request, self.unit(key))
+            changes = check(state.device, request, self._unit(key))
         except CommandError as error:
             rejected = Result(
                 Verdict.REJECTED, request.changes, id=request.id, reason=str(error), code=error.code, reply=reply
@@ -520,11 +523,11 @@ class Bridge:
                 now = self._clock()
                 state.merge(Reading(state.device.id, result.values, now, "ack"), now)
             self.cache.mark(key)
-        unit = self.unit(key)
+        unit = self._unit(key)
         payload = orjson.dumps(result.document(self._clock(), state.device if state else None, unit))
-        self._results.append(Publication(self.topics.result(key), payload))
+        self._results.append(Message(self.topics.result(key), payload))
         if result.reply is not None:
-            self._results.append(Publication(result.reply.topic, payload, correlation_data=result.reply.correlation))
+            self._results.append(Message(result.reply.topic, payload, correlation=result.reply.correlation))
         self._wake.set()
 
     def _take_get(self, key: str) -> None:
@@ -556,7 +559,7 @@ class Bridge:
             answer = {"status": "error", "error": str(error)}
         if transaction is not None:
             answer["transaction"] = transaction
-        self._results.append(Publication(self.topics.response(verb), orjson.dumps(answer)))
+        self._results.append(Message(self.topics.response(verb), orjson.dumps(answer)))
         self._wake.set()
 
     def _answer(self, verb: str, asked: Any) -> Any:
@@ -591,7 +594,7 @@ class Bridge:
             "name": device.name,
             "model": device.model,
             "firmware": device.firmware,
-            "available": state.available(self._clock(), self.stale_after(key, state)),
+            "available": self._available(key, state),
             "seen_at": iso(state.seen_at) if state.seen_at is not None else None,
             "attributes": [row.key for row in device.attributes if row.quantity.sort is not Sort.ACTION],
             "writable": [row.key for row in device.attributes if row.writes],
@@ -627,9 +630,7 @@ class Bridge:
             "uptime_s": round(now - self.started),
             "memory_mb": memory(),
             "devices": len(self.cache),
-            "devices_available": sum(
-                state.available(now, self.stale_after(key, state)) for key, state in self.cache.items()
-            ),
+            "devices_available": sum(self._available(key, state) for key, state in self.cache.items()),
             "broker": self.metrics.group("broker"),
             "bridge": self.metrics.group("bridge"),
             "verdicts": {verdict.value: self.metrics.group("verdicts").get(verdict, 0) for verdict in Verdict},
@@ -649,27 +650,38 @@ class Bridge:
     # ------------------------------------------------------------------ time
 
     async def _tick(self) -> None:
-        """Once a second: what grew stale is said to be, and once a minute the bridge's health."""
-        next_health = self._monotonic() + HEALTH_EVERY
+        """Once a second: what grew stale is said to be. More rarely: health, counters, a refresh of the states."""
+        now = self._monotonic()
+        next_health, next_keep, next_refresh = now + HEALTH_EVERY, now + KEEP_EVERY, now + self.config.refresh
         while True:
             await asyncio.sleep(TICK)
-            now = self._clock()
-            for key, state in self.cache.items():
-                availability = ONLINE if state.available(now, self.stale_after(key, state)) else OFFLINE
-                if self._shown_availability.get(key, availability) != availability:
-                    if state.present and availability == OFFLINE:
-                        log.info("%s is stale: nothing was heard of it for too long", key)
-                    self.cache.mark(key)
-                    self._wake.set()
-            for name, account in self.accounts.items():
-                availability = ONLINE if self._account_available(account) else OFFLINE
-                if self._shown_availability.get(f"account {name}", availability) != availability:
-                    self._account_changed(account)
-            if self._monotonic() >= next_health:
-                next_health += HEALTH_EVERY
+            self._notice_changes()
+            now = self._monotonic()
+            if now >= next_health:
+                next_health = now + HEALTH_EVERY
                 self._health_changed = True
-                self._keep_counters()
                 self._wake.set()
+            if now >= next_keep:
+                next_keep = now + KEEP_EVERY
+                self._keep_counters()
+            if self.config.refresh and now >= next_refresh:
+                next_refresh = now + self.config.refresh
+                self.cache.mark_all()
+                self._wake.set()
+
+    def _notice_changes(self) -> None:
+        """Devices and accounts whose availability changed because time passed."""
+        for key, state in self.cache.items():
+            availability = ONLINE if self._available(key, state) else OFFLINE
+            if self._shown_availability.get(key, availability) != availability:
+                if state.present and availability == OFFLINE:
+                    log.info("%s is stale: nothing was heard of it for too long", key)
+                self.cache.mark(key)
+                self._wake.set()
+        for name, account in self.accounts.items():
+            availability = ONLINE if self._account_available(account) else OFFLINE
+            if self._shown_availability.get(f"account {name}", availability) != availability:
+                self._account_changed(account)
 
     def _keep_counters(self) -> None:
         """Keep the energy counters over a restart; what is away at the moment is kept as it was."""

@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from navibridge.commands import Command, Queue, Result, Verdict, ended
-from navibridge.errors import CommandError, LinkError
+from navibridge.errors import CommandError, LinkError, NavibridgeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from navibridge.account import Account
-    from navibridge.model import Device
+    from navibridge.model import Device, Scalar, Values
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class Dispatcher:
         verdict: told each command's end, with the device's key.
         spacing: least seconds between two messages to one device.
         size: most commands that wait for one device.
+        timeout: seconds that a device has to answer.
         clock: monotonic seconds.
     """
 
@@ -41,12 +42,14 @@ class Dispatcher:
         *,
         spacing: float,
         size: int,
+        timeout: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._group = group
         self._verdict = verdict
         self._spacing = spacing
         self._size = size
+        self._timeout = timeout
         self._clock = clock
         self._queues: dict[str, Queue] = {}
         self._last_sent: dict[str, float] = {}
@@ -74,6 +77,23 @@ class Dispatcher:
             self._verdict(key, result)
         if idle:
             self._group.create_task(self._work(key, queue, account, device), name=f"commands of {key}")
+
+    def ask(self, key: str, account: Account, device: Device) -> None:
+        """Ask a device for its state now; while it is being asked, further wishes are the same wish."""
+        if key not in self._asking and account.up.is_set():
+            self._asking.add(key)
+            self._group.create_task(self._ask(key, account, device), name=f"question to {key}")
+
+    async def _ask(self, key: str, account: Account, device: Device) -> None:
+        try:
+            await account.session.ask(device)
+        except LinkError as error:
+            log.info("%s could not be asked: %s", key, error)
+        except Exception:
+            # A defect in one vendor's code must not take the others down.
+            log.exception("%s: unexpected error while asking for its state. Please report it.", key)
+        finally:
+            self._asking.discard(key)
 
     async def _work(self, key: str, queue: Queue, account: Account, device: Callable[[], Device | None]) -> None:
         """Send what waits for one device, then end."""
@@ -123,38 +143,41 @@ class Dispatcher:
 
     async def _carry_out(self, key: str, command: Command, account: Account, device: Device | None) -> bool:
         """Send a command, part by part; false when the link was gone and it has to be tried again."""
-        if device is None:
-            self._end(key, command, Verdict.EXPIRED, "the device is gone from the account", "unavailable")
-            return True
-        for part in device.kind.split(command.remaining):
-            if command.done:
-                await asyncio.sleep(max(0.0, self._last_sent.get(key, 0.0) + self._spacing - self._clock()))
-            if self._clock() >= command.expires:
-                self._end(key, command, Verdict.EXPIRED, "its time to live was over before all of it could be sent")
-                return True
-            self._last_sent[key] = self._clock()
-            try:
-                confirmed = await account.session.send(device, part)
-            except LinkError:
-                return False
-            except CommandError as error:
-                self._end(key, command, Verdict(error.verdict), str(error), error.code)
-                return True
-            except TimeoutError as error:
-                reason = str(error) or "the device did not answer"
-                self._end(key, command, Verdict.UNCONFIRMED, reason, "no_answer")
-                return True
-            except Exception:
-                # A defect in one vendor's code must not leave a command without a verdict.
-                log.exception("%s: unexpected error while sending a command. Please report it.", key)
-                self._end(key, command, Verdict.UNCONFIRMED, "an unexpected error; see the log", "internal")
-                return True
-            finally:
-                self._last_sent[key] = self._clock()
-            command.done.update(part)
-            command.confirmed.update(confirmed)
-        self._end(key, command, Verdict.APPLIED)
+        try:
+            if device is None:
+                raise CommandError("the device is gone from the account", verdict="expired", code="unavailable")
+            for part in device.kind.split(command.remaining):
+                confirmed = await self._send(key, command, account, device, part)
+                command.done.update(part)
+                command.confirmed.update(confirmed)
+        except LinkError:
+            return False
+        except CommandError as error:
+            self._verdict(key, ended(command, Verdict(error.verdict), self._clock(), str(error), error.code))
+        else:
+            self._verdict(key, ended(command, Verdict.APPLIED, self._clock()))
         return True
 
-    def _end(self, key: str, command: Command, verdict: Verdict, reason: str = "", code: str = "") -> None:
-        self._verdict(key, ended(command, verdict, self._clock(), reason, code))
+    async def _send(
+        self, key: str, command: Command, account: Account, device: Device, part: Mapping[str, Scalar]
+    ) -> Values:
+        """Send one message's worth of a command; every failure but a missing link becomes a verdict."""
+        if command.done:
+            await asyncio.sleep(max(0.0, self._last_sent.get(key, 0.0) + self._spacing - self._clock()))
+        if self._clock() >= command.expires:
+            late = "its time to live was over before all of it could be sent"
+            raise CommandError(late, verdict="expired", code="expired")
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await account.session.send(device, part)
+        except TimeoutError as error:
+            unheard = str(error) or f"it was sent, but the device did not answer within {self._timeout:g} s"
+            raise CommandError(unheard, verdict="unconfirmed", code="no_answer") from error
+        except NavibridgeError:
+            raise
+        except Exception as error:
+            # A defect in one vendor's code must not leave a command without its verdict.
+            log.exception("%s: unexpected error while sending a command. Please report it.", key)
+            raise CommandError("an unexpected error; see the log", verdict="unconfirmed", code="internal") from error
+        finally:
+            self._last_sent[key] = self._clock()
