@@ -1,0 +1,40 @@
+# Every word sets up what it needs: `make demo` and `make test` work on a fresh machine.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+N      ?= 1000000
+
+.PHONY: setup demo test check fix fuzz bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+demo: setup                 ## simulated clouds, embedded broker and bridge in one process
+	$(BIN)/navibridge demo $(ARGS)
+
+test: setup                 ## the whole suite, with branch coverage
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+check: setup                ## everything that CI insists on
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+fix: setup                  ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+fuzz: setup                 ## N random, cut and mangled frames of every form
+	$(BIN)/python tests/fuzz.py $(N)
+
+bench: setup                ## the budgets, measured side by side
+	$(BIN)/python tests/bench/run.py
+
+clean:
+	rm -rf $(VENV) build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
