@@ -23,7 +23,7 @@ PREFIX: Final = "homeassistant"
 RESERVED: Final = frozenset({"bridge"})
 """Words that can not be a device's topic, because something else lives there."""
 
-_DEVICE_TOPIC: Final = re.compile(r"[a-z0-9_]+")
+_SLUG: Final = re.compile(r"[a-z0-9_]+")
 _OBJECT_ID: Final = re.compile(r"[a-zA-Z0-9_-]+")
 
 
@@ -263,7 +263,7 @@ def device_topic(vendor: str, device_id: str) -> str:
 def slug(text: str) -> str:
     """The text in the letters ``a-z0-9_``; different texts (case aside) give different slugs."""
     lowered = text.lower()
-    if _DEVICE_TOPIC.fullmatch(lowered):
+    if _SLUG.fullmatch(lowered):
         return lowered
     digest = hashlib.sha256(lowered.encode()).hexdigest()[:8]
     return f"{re.sub('[^a-z0-9]+', '_', lowered).strip('_')}_{digest}".lstrip("_")
@@ -275,8 +275,8 @@ def check_device_topic(text: str) -> str:
     Raises:
         ValueError: what is wrong with it.
     """
-    if not _DEVICE_TOPIC.fullmatch(text):
-        raise ValueError(f"{text!r} can not be a device's topic: lower case letters, digits and _ only")
+    if not _OBJECT_ID.fullmatch(text):
+        raise ValueError(f"{text!r} can not be a device's topic: letters, digits, _ and - only")
     if text in RESERVED:
         raise ValueError(f"{text!r} can not be a device's topic: the bridge itself lives there")
     return text
