@@ -94,6 +94,7 @@ async def test_pause_freezes_and_resume_goes_on(mosquitto: Mosquitto, broker_kin
 
 async def test_websockets(start_mosquitto: Callable[..., Awaitable[Mosquitto]]) -> None:
     mosquitto = await start_mosquitto(websockets=True)
+    assert mosquitto.websocket_port
     client = aiomqtt.Client(mosquitto.host, mosquitto.websocket_port, transport="websockets", websocket_path="/mqtt")
     async with client:
         await client.publish("a", "1", qos=1)

@@ -170,7 +170,8 @@ Packet: TypeAlias = Connect | Connack | Publish | Ack | Subscribe | Suback | Uns
 _MAX_QOS: Final = 2
 _LENGTH_BYTES: Final = 4  # of the remaining length
 _BYTE: Final = 0x7F  # of a remaining length, the payload bits of each byte
-_FLAGS: Final = {Kind.PUBREL: 0x02, Kind.SUBSCRIBE: 0x02, Kind.UNSUBSCRIBE: 0x02}  # 0 for all others but PUBLISH
+# The lower half of the first byte: 0 for all others, but flags of its own for PUBLISH.
+_FLAGS: Final[Mapping[int, int]] = {Kind.PUBREL: 0x02, Kind.SUBSCRIBE: 0x02, Kind.UNSUBSCRIBE: 0x02}
 _ACKS: Final[Mapping[int, AckKind]] = {
     kind: kind for kind in (Kind.PUBACK, Kind.PUBREC, Kind.PUBREL, Kind.PUBCOMP, Kind.UNSUBACK)
 }
@@ -305,12 +306,10 @@ def decode(first: int, body: bytes) -> Packet:
     Raises:
         MalformedPacket: this is no packet of MQTT 3.1.1. Nothing else is ever raised.
     """
-    kind, flags = first >> 4, first & 0x0F
+    kind = _check_first(first)
     reader = _Body(body)
     if kind == Kind.PUBLISH:
-        return _decode_publish(flags, reader)
-    if flags != _FLAGS.get(kind, 0):  # type: ignore[call-overload]  # a Kind is its number
-        raise MalformedPacket(f"flags {flags:#x} with packet type {kind}")
+        return _decode_publish(first & 0x0F, reader)
     packet: Packet
     if kind in _ACKS:
         packet = Ack(_ACKS[kind], reader.packet_id())
@@ -324,12 +323,18 @@ def decode(first: int, body: bytes) -> Packet:
         packet = Subscribe(reader.packet_id(), tuple(_decode_filters(reader)))
     elif kind == Kind.SUBACK:
         packet = Suback(reader.packet_id(), tuple(reader.rest()))
-    elif kind == Kind.UNSUBSCRIBE:
-        packet = Unsubscribe(reader.packet_id(), tuple(_decode_unwanted(reader)))
     else:
-        raise MalformedPacket(f"packet type {kind}")
+        packet = Unsubscribe(reader.packet_id(), tuple(_decode_unwanted(reader)))
     reader.end()
     return packet
+
+
+def _check_first(first: int) -> int:
+    """The packet type in a first byte."""
+    kind, flags = first >> 4, first & 0x0F
+    if not Kind.CONNECT <= kind <= Kind.DISCONNECT or (kind != Kind.PUBLISH and flags != _FLAGS.get(kind, 0)):
+        raise MalformedPacket(f"a first byte of {first:#x}")
+    return kind
 
 
 def _decode_publish(flags: int, reader: _Body) -> Publish:
@@ -414,6 +419,8 @@ class Decoder:
             at = end
             yield decode(first, body)
         del self._buffer[:at]
+        if self._buffer:
+            _check_first(self._buffer[0])  # what is no MQTT at all, say HTTP, is not waited for
 
     def _head(self, at: int) -> tuple[int, int] | None:
         """Where the body of the packet at this place starts and ends; ``None`` while its length is incomplete."""
@@ -577,7 +584,7 @@ class Rules:
         max_qos: a PUBLISH, SUBSCRIBE or will above it closes the connection.
         max_filters_per_subscribe: more in one SUBSCRIBE close the connection; ``None`` for any number.
         max_subscriptions: filters per session; those beyond it are answered `REFUSED`; ``None`` for any number.
-        max_topic_levels: a topic or filter of more levels closes the connection.
+        max_topic_slashes: a topic or filter with more closes the connection.
         max_topic_size: in bytes of UTF-8; a longer topic or filter closes the connection.
         max_packet_size: in bytes; a longer packet closes the connection before its body has arrived.
         max_session_seconds: life of a connection, after which it is closed; ``None`` for no limit.
@@ -599,7 +606,7 @@ class Rules:
     max_qos: int = 2
     max_filters_per_subscribe: int | None = None
     max_subscriptions: int | None = None
-    max_topic_levels: int = 200
+    max_topic_slashes: int = 200
     max_topic_size: int = 65_535
     max_packet_size: int = 1024 * 1024
     max_session_seconds: float | None = None
@@ -621,7 +628,7 @@ AWS: Final = Rules(
     close_on_forbidden=True,
     max_qos=1,
     max_filters_per_subscribe=8,
-    max_topic_levels=8,
+    max_topic_slashes=7,
     max_topic_size=256,
     max_packet_size=146 * 1024,
     max_session_seconds=24 * 60 * 60,
@@ -943,7 +950,7 @@ class Connection:
                 return
             client_id = f"auto-{uuid.uuid4().hex}"
         if not _lets_in(rules.passwords, packet):
-            self._refuse(ReturnCode.BAD_USERNAME_OR_PASSWORD, "wrong user name or password")
+            self._refuse(ReturnCode.NOT_AUTHORIZED, "wrong user name or password")
             return
         principal = self.principal or packet.username or ""
         info = ClientInfo(client_id, principal, packet.username, packet.keep_alive, packet.clean_session)
@@ -1022,7 +1029,7 @@ class Connection:
         rules = self._broker.rules
         if qos > rules.max_qos:
             raise MalformedPacket(f"QoS {qos}")
-        if topic.count("/") >= rules.max_topic_levels or len(topic.encode()) > rules.max_topic_size:
+        if topic.count("/") > rules.max_topic_slashes or len(topic.encode()) > rules.max_topic_size:
             raise MalformedPacket("a topic that is too long")
 
     def _allowed(self, allowed: bool, topic: str) -> bool:  # noqa: FBT001 - the answer of the policy, by position
