@@ -432,7 +432,11 @@ class Bridge:
 
     async def _listen(self, link: Link) -> None:
         async for arrival in link.messages():
-            self._take_message(arrival)
+            try:
+                self._take_message(arrival)
+            except Exception:
+                # Whatever one message brings to light, the others are still served.
+                log.exception("unexpected error at a message on %s; it is dropped. Please report it.", arrival.topic)
 
     def _take_message(self, arrival: Message) -> None:
         incoming = self.topics.parse(arrival.topic)

@@ -1,0 +1,461 @@
+"""The bridge between a vendor that does what the test says and a real broker: everything a local consumer sees."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import aiomqtt
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from support import acme
+from support.gadget import gadget
+from support.listener import Listener, listening
+
+from navibridge.errors import AuthError, LinkError
+from navibridge.model import Found, Gone, Presence, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from support.mosquitto import Mosquitto
+    from support.vendors.acme import World
+
+BASE = "navibridge/acme_a1"
+CONFIG = "homeassistant/device/navibridge_acme_a1/config"
+
+pytestmark = pytest.mark.usefixtures("acme_vendor")
+
+
+@pytest.fixture
+def acme_vendor() -> Iterator[None]:
+    yield from acme.installed()
+
+
+@pytest.fixture
+def world(acme_vendor: None) -> World:
+    return acme.world()
+
+
+@pytest.fixture
+async def listener(mosquitto: Mosquitto) -> AsyncIterator[Listener]:
+    async with listening(mosquitto, "#") as heard:
+        yield heard
+
+
+async def verdict(listener: Listener, device: str = "acme_a1", since: int = 0, **match: object) -> dict:
+    message = await listener.wait_for(
+        f"navibridge/{device}/result",
+        lambda heard: all(heard.json.get(key) == value for key, value in match.items()),
+        since=since,
+    )
+    assert not message.retain
+    return message.json
+
+
+async def until(condition: Callable[[], object], limit: float = 5.0) -> None:
+    async with asyncio.timeout(limit):
+        while not condition():  # noqa: ASYNC110 - a condition of the bridge's, with no event to wait for
+            await asyncio.sleep(0.01)
+
+
+async def test_from_start_to_first_state(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        state = await listener.wait_for(f"{BASE}/state")
+        order = list(dict.fromkeys(message.topic for message in listener.heard))
+    assert state.json["room"] == 20.0
+    assert state.json["source"] == "push"
+    assert state.json["problem"] is False
+    wanted = [
+        "navibridge/bridge/account/home/availability",
+        "navibridge/bridge/state",
+        "homeassistant/device/navibridge_bridge/config",
+        CONFIG,
+        f"{BASE}/availability",
+        f"{BASE}/state",
+    ]
+    assert [topic for topic in order if topic in wanted] == wanted
+    async with listening(mosquitto, "#") as late:
+        for topic in wanted[1:]:
+            assert (await late.wait_for(topic)).retain, topic
+        assert (await late.wait_for("navibridge/bridge/state")).text == "offline", "a regular stop says so"
+        info = (await late.wait_for("navibridge/bridge/info")).json
+        assert info["devices"]["acme_a1"]["name"] == "Hall"
+        assert "owner@example.com" not in str(info)
+        assert (await late.wait_for("navibridge/bridge/health")).json["verdicts"]["applied"] == 0
+
+
+async def test_a_command_is_applied_and_shown(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        await listener.publish(f"{BASE}/set/target", "22.3")
+        result = await verdict(listener, verdict="applied")
+        assert result["changes"] == {"target": 22.5}
+        assert result["values"] == {"target": 22.5}
+        assert result["event_type"] == "applied"
+        assert result["took_ms"] >= 0
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["target"] == 22.5)
+        await listener.publish_json(f"{BASE}/set", {"target": 24, "light": "ON", "id": "both"})
+        result = await verdict(listener, id="both")
+        assert result["verdict"] == "applied"
+        assert result["values"] == {"target": 24.0, "lamp": True}
+        await listener.publish(f"{BASE}/set/reset", "PRESS")
+        await verdict(listener, verdict="applied", changes={"reset": True})
+    assert [changes for _, _, changes in world.sent] == [
+        {"target": 22.5},
+        {"target": 24.0},
+        {"lamp": True},
+        {"reset": True},
+    ]
+
+
+BAD = [
+    ("set/target", b"warm", "invalid_value", "'warm' is not a number; allowed is 10 to 30 °C in steps of 0.5"),
+    ("set/target", b"NaN", "invalid_value", "not a number"),
+    ("set/target", b"1e400", "invalid_value", "not a number"),
+    ("set/target", b"300", "out_of_range", "300' is outside 10 to 30 °C"),
+    ("set/target", b"21 F", "invalid_value", "not a number"),
+    ("set/target", b"", "invalid_value", "not a number"),
+    ("set/target", b"\xff\xfe", "invalid_encoding", "not UTF-8"),
+    ("set/target", b'{"value": 21}', "invalid_value", "plain value"),
+    ("set/speed", b"warp", "unknown_option", "slow, fast"),
+    ("set/lamp", b"maybe", "invalid_value", "neither on nor off"),
+    ("set/room", b"20", "read_only", "can not be written"),
+    ("set/nonsense", b"1", "unknown_attribute", "writable are"),
+    ("set", b'{"target": 21', "invalid_json", "not JSON"),
+    ("set", b'{"target": NaN}', "invalid_json", "not JSON"),
+    ("set", b'{"target": 1e400}', "", ""),
+    ("set", b'{"target": [21]}', "invalid_value", "not a number"),
+    ("set", b'{"target": null}', "invalid_value", "not a number"),
+    ("set", b'{"target": true}', "invalid_value", "not a number"),
+    ("set", b'{"target": 21, "nonsense": 1}', "unknown_attribute", "'nonsense'"),
+    ("set", b'{"lamp": "maybe", "speed": "warp"}', "invalid_value", "speed"),
+    ("set", b"21", "invalid_json", "JSON object"),
+    ("set", b"[]", "invalid_json", "JSON object"),
+    ("set", b"{}", "invalid_json", "no change"),
+    ("set", b'{"target": 21, "ttl": -1}', "invalid_value", "ttl"),
+    ("set", b"x" * 5000, "too_large", "5000 bytes"),
+    ("set", b"x" * 10_000_000, "too_large", "10000000 bytes"),
+]
+
+
+async def test_bad_commands_are_rejected_with_a_reason_and_nothing_is_sent(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        for topic, payload, code, words in BAD:
+            since = listener.mark()
+            await listener.publish(f"{BASE}/{topic}", payload)
+            result = await verdict(listener, since=since)
+            assert result["verdict"] == "rejected", (topic, payload[:40])
+            assert words in result["reason"], (topic, payload[:40], result)
+            assert not code or result["code"] == code, (topic, payload[:40], result)
+            await listener.wait_for(f"{BASE}/state", since=since)  # the truth again, so that a slider jumps back
+        await listener.publish("navibridge/acme_b2/set/target", "21")
+        result = await verdict(listener, device="acme_b2")
+        assert (result["verdict"], result["code"]) == ("rejected", "unknown_device")
+        assert "acme_a1" in result["reason"]
+        await listener.publish(f"{BASE}/set/target", "21")
+        await verdict(listener, verdict="applied")
+    assert len(world.sent) == 1
+
+
+async def test_a_retained_command_is_refused_and_cleared(mosquitto, listener, world, tmp_path) -> None:
+    await listener.publish(f"{BASE}/set/target", "28", retain=True)
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        result = await verdict(listener, verdict="rejected")
+        assert result["code"] == "retained"
+        await listener.wait_for(f"{BASE}/set/target", lambda heard: heard.payload == b"")
+        await listener.publish(f"{BASE}/set/target", "21")
+        await verdict(listener, verdict="applied")
+    assert [changes for _, _, changes in world.sent] == [{"target": 21.0}]
+    assert len(listener.all(f"{BASE}/result")) == 2
+
+
+async def test_every_other_verdict(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port, commands={"queue": 2, "spacing": 0.3}), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        world.answer = "refuse"
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "id": "refused"})
+        result = await verdict(listener, id="refused")
+        assert (result["verdict"], result["code"]) == ("refused", "stubborn")
+        world.answer = "crash"
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "id": "crash"})
+        assert (await verdict(listener, id="crash"))["verdict"] == "unconfirmed"
+        world.answer = "silence"
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "id": "silent"})
+        await until(lambda: len(world.sent) == 3)
+        for number, changes in enumerate(({"target": 20}, {"target": 21}, {"speed": "fast"}, {"counter": 1})):
+            await listener.publish_json(f"{BASE}/set", {**changes, "id": number})
+        result = await verdict(listener, id=0)
+        assert (result["verdict"], "newer command" in result["reason"]) == ("superseded", True)
+        result = await verdict(listener, id=3)
+        assert (result["verdict"], result["code"]) == ("rejected", "queue_full")
+        result = await verdict(listener, id="silent")
+        assert (result["verdict"], result["code"]) == ("unconfirmed", "no_answer")
+        world.answer = "apply"
+        assert (await verdict(listener, id=1))["verdict"] == "applied"
+        assert (await verdict(listener, id=2))["verdict"] == "applied"
+    times = [at for at, _, _ in world.sent]
+    assert all(later - earlier >= 0.29 for earlier, later in pairwise(times)), "spaced"
+
+
+async def test_a_command_waits_for_the_cloud_but_not_for_ever(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        world.error = LinkError("no route to Acme", reason="unreachable", what_to_do="Wait.")
+        world.cut()
+        await listener.wait_for(
+            "navibridge/bridge/account/home/state", lambda heard: heard.json["state"] == "offline", since=1
+        )
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "ttl": 1, "id": "late"})
+        result = await verdict(listener, id="late")
+        assert result["verdict"] == "expired"
+        assert "account is offline" in result["reason"]
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "ttl": 30, "id": "patient"})
+        world.error = None
+        result = await verdict(listener, id="patient")
+        assert result["verdict"] == "applied"
+        state = await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["lamp"] is True)
+        assert state.json["stale"] is False
+    assert world.links == 2
+    assert len(world.sent) == 1
+
+
+async def test_a_stop_leaves_no_command_without_its_verdict(mosquitto, listener, world, tmp_path) -> None:
+    world.answer = "silence"
+    async with acme.running(acme.settings(mosquitto.port, commands={"timeout": 60}), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "id": "sent"})
+        await listener.publish_json(f"{BASE}/set", {"target": 21, "id": "waiting"})
+        await until(lambda: world.sent)
+        await listener.publish(f"{BASE}/get", "")
+        await listener.wait_for(f"{BASE}/state", since=listener.mark())  # so that both have been taken in
+    assert (await verdict(listener, id="sent"))["verdict"] == "unconfirmed"
+    assert (await verdict(listener, id="waiting"))["verdict"] == "expired"
+    assert (await listener.wait_for("navibridge/bridge/state", lambda heard: heard.text == "offline")) is not None
+
+
+async def test_an_mqtt5_sender_gets_its_own_answer(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port, broker={"protocol": "5"}), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.ResponseTopic = "flow/answer"
+        properties.CorrelationData = b"42"
+        async with aiomqtt.Client("127.0.0.1", mosquitto.port, protocol=aiomqtt.ProtocolVersion.V5) as sender:
+            await sender.subscribe("flow/answer")
+            await sender.publish(f"{BASE}/set/lamp", "ON", qos=1, properties=properties)
+            async with asyncio.timeout(5):
+                answer = await anext(aiter(sender.messages))
+        assert answer.properties.CorrelationData == b"42"
+        assert b'"applied"' in answer.payload
+
+
+async def test_the_broker_comes_back_empty(mosquitto, listener, world, tmp_path) -> None:
+    for number in range(20):
+        world.devices[f"b{number}"] = gadget(f"Room {number}", f"b{number}")
+        world.values[f"b{number}"] = {"room": 20.0 + number}
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for("navibridge/acme_b19/state")
+        await mosquitto.restart(keep=False)
+        async with listening(mosquitto, "#") as late:
+            for number in range(20):
+                await late.wait_for(f"navibridge/acme_b{number}/state", timeout=10)
+                await late.wait_for(f"homeassistant/device/navibridge_acme_b{number}/config")
+            assert (await late.wait_for("navibridge/bridge/state")).text == "online"
+            assert (await late.wait_for("navibridge/bridge/account/home/availability")).text == "online"
+            await late.publish(f"{BASE}/set/lamp", "ON")
+            await verdict(late, verdict="applied")
+
+
+async def test_a_birth_brings_everything_again_and_births_together_count_as_one(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        since = listener.mark()
+        for _ in range(3):
+            await listener.publish("homeassistant/status", "online", qos=0)
+        await listener.publish("homeassistant/status", "offline", qos=0)
+        await listener.wait_for(f"{BASE}/state", since=since, timeout=2)
+        order = [message.topic for message in listener.heard[since:]]
+        assert order.index(CONFIG) < order.index(f"{BASE}/availability") < order.index(f"{BASE}/state")
+        await listener.publish(f"{BASE}/set/lamp", "ON")
+        await verdict(listener, verdict="applied")
+        assert len(listener.all(CONFIG, since=since)) == 1
+
+
+async def test_devices_come_go_and_change_their_names(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port, attribute_topics=True), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        world.add(gadget("Attic", "b2"))
+        await listener.wait_for("navibridge/acme_b2/state")
+        await listener.wait_for("navibridge/acme_b2/value/room", lambda heard: heard.text == "20.0")
+        world.tell(Found(gadget("Cellar", "a1")))
+        await listener.wait_for(CONFIG, lambda heard: heard.json["device"]["name"] == "Cellar")
+        world.tell(Gone("b2"))
+        for topic in ("state", "availability", "value/room"):
+            await listener.wait_for(f"navibridge/acme_b2/{topic}", lambda heard: heard.payload == b"")
+        await listener.wait_for("homeassistant/device/navibridge_acme_b2/config", lambda heard: heard.payload == b"")
+    async with listening(mosquitto, "#") as late:
+        await late.wait_for(f"{BASE}/state")
+        assert not [message.topic for message in late.heard if "acme_b2" in message.topic]
+
+
+async def test_what_an_earlier_run_left_is_tidied_up(mosquitto, listener, world, tmp_path) -> None:
+    world.devices["b2"] = gadget("Attic", "b2")
+    world.values["b2"] = {"room": 1.0}
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for("navibridge/acme_b2/state")
+    foreign = "homeassistant/sensor/somebody/else/config"
+    await listener.publish_json(foreign, {"name": "x", "state_topic": "y"}, retain=True)
+    del world.devices["b2"]
+    async with acme.running(acme.settings(mosquitto.port, discovery={"format": "entity"}), tmp_path):
+        await listener.wait_for("homeassistant/climate/navibridge_acme_a1/climate/config")
+        await listener.wait_for("homeassistant/device/navibridge_acme_b2/config", lambda heard: heard.payload == b"")
+        await listener.wait_for("navibridge/acme_b2/state", lambda heard: heard.payload == b"")
+    async with listening(mosquitto, "#") as late:
+        await late.wait_for(foreign)
+        await late.wait_for(f"{BASE}/state")
+        left = [message.topic for message in late.heard if message.retain]
+    assert not [topic for topic in left if "acme_b2" in topic or topic.startswith("homeassistant/device/")]
+    async with acme.running(acme.settings(mosquitto.port, discovery={"enabled": False}), tmp_path):
+        await listener.wait_for(
+            "homeassistant/climate/navibridge_acme_a1/climate/config", lambda heard: heard.payload == b""
+        )
+    async with listening(mosquitto, "homeassistant/#") as late:
+        await late.wait_for(foreign)
+        assert [message.topic for message in late.heard] == [foreign]
+
+
+async def test_silence_makes_a_device_unavailable_and_a_word_brings_it_back(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    devices = {"a1": {"stale_after": 30}}
+    now = time.time()
+    async with acme.running(acme.settings(mosquitto.port, devices=devices), tmp_path) as bridge:
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
+        bridge._clock = lambda: now + 60
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "offline")
+        state = await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["stale"])
+        assert state.json["problem"] is True
+        assert "Device offline" in state.json["problem_text"]
+        world.tell(Reading("a1", {"room": 19.0}, now + 60, "push"))
+        since = listener.mark()
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online", since=since)
+        world.tell(Presence("a1", online=False, reason="the cloud says disconnected"))
+        state = await listener.wait_for(f"{BASE}/state", lambda heard: "cloud says" in heard.json["problem_text"])
+        assert (listener.last(f"{BASE}/availability") or state).text == "offline"
+
+
+async def test_two_accounts_one_with_a_wrong_password(mosquitto, listener, world, tmp_path) -> None:
+    other = acme.world("other@example.com")
+    other.error = AuthError(
+        "the password is wrong", reason="wrong_password", what_to_do="Mend accounts.cabin.password."
+    )
+    accounts = {"cabin": {"vendor": "acme", "email": "other@example.com", "password": "long-enough-secret"}}
+    async with acme.running(acme.settings(mosquitto.port, accounts=accounts), tmp_path):
+        state = await listener.wait_for(
+            "navibridge/bridge/account/cabin/state", lambda heard: heard.json["state"] == "needs_attention"
+        )
+        assert state.json["reason"] == "wrong_password"
+        assert state.json["what_to_do"] == "Mend accounts.cabin.password."
+        await listener.wait_for("navibridge/bridge/account/cabin/availability", lambda heard: heard.text == "offline")
+        await listener.publish(f"{BASE}/set/lamp", "ON")
+        await verdict(listener, verdict="applied")
+        health = await listener.wait_for(
+            "navibridge/bridge/health", lambda heard: "cabin" in heard.json["problem_text"]
+        )
+        assert health.json["problem"] is True
+    assert other.links == 0
+
+
+async def test_a_defect_in_a_vendor_is_not_the_end(mosquitto, listener, world, tmp_path, caplog) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        world.tell(ZeroDivisionError("oops"))
+        state = await listener.wait_for(
+            "navibridge/bridge/account/home/state", lambda heard: heard.json["reason"] == "internal"
+        )
+        assert state.json["state"] == "offline"
+        since = listener.mark()
+        await listener.wait_for(
+            "navibridge/bridge/account/home/state", lambda heard: heard.json["state"] == "online", since=since
+        )
+    assert "unexpected error" in caplog.text
+
+
+async def test_in_fahrenheit(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port, temperature_unit="F"), tmp_path):
+        state = await listener.wait_for(f"{BASE}/state")
+        assert (state.json["room"], state.json["temperature_unit"]) == (68.0, "F")
+        climate = (await listener.wait_for(CONFIG)).json["components"]["climate"]
+        assert (climate["temperature_unit"], climate["min_temp"], climate["max_temp"]) == ("F", 50, 86)
+        await listener.publish(f"{BASE}/set/target", "70.0")
+        result = await verdict(listener, verdict="applied")
+        assert result["values"] == {"target": 69.8}
+    assert math.isclose(world.values["a1"]["target"], 21.0)
+
+
+async def test_settings_of_a_device(mosquitto, listener, world, tmp_path) -> None:
+    world.devices["b2"] = gadget("Attic", "b2")
+    world.values["b2"] = {"room": 1.0}
+    world.devices["c3"] = gadget("Secret", "c3")
+    world.values["c3"] = {"room": 1.0}
+    devices = {"a1": {"name": "Boiler room", "topic": "boiler"}, "b2": {"raw": True}, "c3": {"exclude": True}}
+    async with acme.running(acme.settings(mosquitto.port, devices=devices), tmp_path):
+        await listener.wait_for("navibridge/boiler/state")
+        config = await listener.wait_for("homeassistant/device/navibridge_boiler/config")
+        assert config.json["device"]["name"] == "Boiler room"
+        world.tell(Reading("b2", {"room": 2.0}, time.time(), "push", {"mystery": 7}))
+        await listener.wait_for("navibridge/acme_b2/state", lambda heard: heard.json.get("raw") == {"mystery": 7})
+        assert not [message for message in listener.heard if "c3" in message.topic]
+
+
+async def test_asking_a_device_and_the_bridge(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        await listener.publish(f"{BASE}/get", "")
+        await listener.wait_for(f"{BASE}/state", since=listener.mark())
+        assert world.asked == ["a1"]
+        await listener.publish_json("navibridge/bridge/request/devices", {"transaction": "t1"})
+        answer = (await listener.wait_for("navibridge/bridge/response/devices")).json
+        assert (answer["status"], answer["transaction"]) == ("ok", "t1")
+        assert answer["data"][0]["writable"] == ["target", "lamp", "speed", "counter", "label", "reset"]
+        for verb in ("info", "health", "rediscover"):
+            await listener.publish(f"navibridge/bridge/request/{verb}", "")
+            assert (await listener.wait_for(f"navibridge/bridge/response/{verb}")).json["status"] == "ok"
+        await listener.publish_json("navibridge/bridge/request/log_level", {"level": "loud"})
+        answer = (await listener.wait_for("navibridge/bridge/response/log_level")).json
+        assert (answer["status"], "loud".upper() in answer["error"]) == ("error", True)
+        await listener.publish("navibridge/bridge/request/nonsense", "{")
+        assert (await listener.wait_for("navibridge/bridge/response/nonsense")).json["status"] == "error"
+
+
+async def test_energy_goes_on_after_a_restart(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        now = time.time()
+        world.tell(Reading("a1", {"power": 3_600_000.0}, now + 1, "push"))
+        world.tell(Reading("a1", {"power": 0}, now + 3, "push"))
+        state = await listener.wait_for(f"{BASE}/state", lambda heard: (heard.json["energy"] or 0) > 1.9)
+    kept = state.json["energy"]
+    since = listener.mark()
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        state = await listener.wait_for(f"{BASE}/state", since=since)
+        assert state.json["energy"] == kept
+
+
+async def test_the_broker_comes_later(mosquitto, world, tmp_path: Path) -> None:
+    await mosquitto.stop()
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await until(lambda: world.up)
+        await mosquitto.start()
+        async with listening(mosquitto, "#") as late:
+            await late.wait_for(f"{BASE}/state", timeout=10)
