@@ -59,7 +59,7 @@ def _decode_fahrenheit(raw: Raw) -> float:
 def _decode_tenth_fahrenheit(raw: Raw) -> float:
     if type(raw) is not int:
         raise _refuse(raw)
-    return (raw / 10 - 32) * 5 / 9
+    return (raw - 320) * 5 / 90
 
 
 def _decode_version(raw: Raw) -> str:

@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     from navibridge.model import Raw
     from navibridge.vendors.navilink.frames import Frame
 
-__all__ = ["GAS", "HEAT_PUMP", "KINDS", "Control", "alerts", "controls", "decode", "device", "kind_of", "usage"]
+__all__ = [
+    "GAS",
+    "HEAT_PUMP",
+    "KINDS",
+    "Control",
+    "alerts",
+    "controls",
+    "decode",
+    "device",
+    "kind_of",
+    "table_of",
+    "usage",
+]
 
 VENDOR: Final = "navilink"
 KINDS: Final = (HEAT_PUMP, GAS)
@@ -48,17 +60,20 @@ def decode(frame: Frame, features: Features = NOTHING) -> Decoded:
         features: what is known of the unit. A gas unit's temperatures can be read only when its ``display_unit`` is
             among them, or in the frame itself.
     """
-    kind = GAS if frame.form.startswith(("gas_", "tcp_")) else HEAT_PUMP
-    return kind.decode(_form(frame, features), frame.fields)
+    kind, form = table_of(frame, features)
+    return kind.decode(form, frame.fields)
 
 
-def _form(frame: Frame, features: Features) -> str:
+def table_of(frame: Frame, features: Features = NOTHING) -> tuple[Kind, str]:
+    """The table that a frame's fields belong to, and the form they have there; as for `decode`."""
+    if not frame.form.startswith(("gas_", "tcp_")):
+        return HEAT_PUMP, frame.form
     if frame.form not in _GAS_FORMS:
-        return frame.form
+        return GAS, frame.form
     field = _UNIT_FIELDS.get(frame.form)
     raw = frame.fields.get(field) if field else None
     unit = _UNIT_WORDS.get(raw) if type(raw) is int else features.get("display_unit")
-    return frame.form + _SUFFIXES.get(str(unit), "")
+    return GAS, frame.form + _SUFFIXES.get(str(unit), "")
 
 
 def usage(fields: Mapping[str, Raw], year: int, month: int, day: int) -> dict[str, Raw]:

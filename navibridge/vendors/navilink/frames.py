@@ -50,6 +50,9 @@ ENVELOPE: Final = frozenset(
 )
 """What an answer carries besides its body."""
 
+MAX_DEPTH: Final = 64
+"""How deeply a message may be nested; the service's own go to nine."""
+
 _SPECIAL_NAMES: Final = {
     "dhw_temperature_2": "dhwTemperature2",
     "dhw_charge_percent": "dhwChargePer",
@@ -114,14 +117,18 @@ def parse(payload: bytes, device_id: str | None = None, *, topic: str = "") -> F
     if len(payload) > MAX_SIZE:
         raise FrameError(f"a payload of {len(payload)} bytes is more than AWS IoT carries", sort="too_large")
     device_id = device_id.lower() if device_id else None
-    start = payload[:1]
-    if start in (b"{", b"[") or payload.lstrip(_BLANKS)[:1] in (b"{", b"["):
+    if is_json(payload):
         return _parse_object(_load(payload), device_id, topic)
     if tcp.is_request(payload) or tcp.is_response(payload):
         return _parse_tcp(payload, device_id)
     if packed.is_header(payload):
         return _parse_binary(payload, device_id, topic)
     raise FrameError(f"{len(payload)} bytes of no known form, starting {payload[:16].hex()}", sort="unknown_form")
+
+
+def is_json(payload: bytes) -> bool:
+    """Whether the first byte that is not blank opens a JSON object or list."""
+    return payload[:1] == b"{" or payload.lstrip(_BLANKS)[:1] in (b"{", b"[")
 
 
 def _load(payload: bytes) -> dict[str, Any]:
@@ -132,7 +139,20 @@ def _load(payload: bytes) -> dict[str, Any]:
         raise FrameError(f"not JSON: {error}", sort="json") from error
     if not isinstance(message, dict):
         raise FrameError(f"a JSON {type(message).__name__} where an object belongs", sort="not_an_object")
+    if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH:
+        _check_depth(message)
     return message
+
+
+def _check_depth(message: dict[str, Any]) -> None:
+    """Refuse what could exhaust the stack of whoever walks through the fields later."""
+    level: list[Any] = [message]
+    for _ in range(MAX_DEPTH):
+        children = (child for item in level for child in (item.values() if isinstance(item, dict) else item))
+        level = [child for child in children if isinstance(child, dict | list)]
+        if not level:
+            return
+    raise FrameError(f"JSON nested deeper than {MAX_DEPTH} levels", sort="too_deep")
 
 
 # --- binary -----------------------------------------------------------------------------------------------------------
@@ -144,7 +164,7 @@ def _parse_binary(payload: bytes, device_id: str | None, topic: str) -> Frame:
     body = payload[packed.HEADER.size :]
     if not body:
         return Frame("request", {"command": command}, device_id, command)
-    if body.lstrip(_BLANKS)[:1] == b"{":
+    if is_json(body):
         frame = _parse_object(_load(body), device_id, topic)
         return frame if frame.command is not None else replace(frame, command=command)
     if command != Query.STATUS and command >> 24 not in (CONTROL_CLASS, NOTICE_CLASS):
@@ -450,14 +470,15 @@ def _wire_names(fields: dict[str, Any], marks: frozenset[str]) -> dict[str, Any]
     """
     if not marks.isdisjoint(fields) or not any("_" in name for name in fields):
         return fields
-    renamed = {_wire_name(name): raw for name, raw in fields.items()}
+    renamed = {wire_name(name): raw for name, raw in fields.items()}
     if "dhwTemperatureSetting" in renamed:
         # That description knows one setpoint; the wire repeats it, and the repetition is the one we read.
         renamed.setdefault("dhwTargetTemperatureSetting", renamed["dhwTemperatureSetting"])
     return renamed
 
 
-def _wire_name(name: str) -> str:
+def wire_name(name: str) -> str:
+    """The wire's name for a field that the founding description writes in snake_case."""
     special = _SPECIAL_NAMES.get(name)
     if special is not None:
         return special

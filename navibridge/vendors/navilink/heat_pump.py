@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from navibridge.errors import FrameError
 from navibridge.model import (
     ACTION,
     CODE,
@@ -112,13 +113,20 @@ GALLONS: Final = MappingProxyType({189.2: 50, 246.0: 65, 302.8: 80})
 """Tank volume in litres to the gallons it is sold by."""
 
 
+_LONGEST_STATE: Final = 255
+"""What Home Assistant takes for a state, in characters."""
+
+
 def _entry_words(words: Callable[[Mapping[str, Any]], str]) -> Codec:
     """The codec of a schedule shown as text; written only as a whole, so there is nothing to encode from."""
 
     def decode(raw: Raw) -> str:
-        if not isinstance(raw, list):
-            raise TypeError("a schedule is a list")
-        return "; ".join(words(entry) for entry in raw) or "none"
+        try:
+            entries = schedules.from_list(raw)
+        except FrameError as error:
+            raise ValueError(str(error)) from error
+        text = "; ".join(words(entry) for entry in entries) or "none"
+        return text if len(text) <= _LONGEST_STATE else f"{text[: _LONGEST_STATE - 3]}..."
 
     def encode(_: Any) -> Raw:
         raise ValueError("a schedule is not written as text")
