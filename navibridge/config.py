@@ -26,17 +26,17 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
-from navibridge import sources
+from navibridge import mistakes, sources
 from navibridge.errors import ConfigError, Problem
 from navibridge.sources import Branch, Listing, Origin, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
-    from navibridge.sources import Tree
+    from navibridge.mistakes import Schema
 
 
 class Secret:
@@ -86,7 +86,13 @@ class Secret:
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """To an editor it is a password."""
-        return {"type": "string", "format": "password", "writeOnly": True, "minLength": 1}
+        return {
+            "type": "string",
+            "format": "password",
+            "writeOnly": True,
+            "minLength": 1,
+            "x-allowed": "text, not empty",
+        }
 
 
 # ------------------------------------------------------------------------------------------------ sorts of values
@@ -192,17 +198,19 @@ class Options(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _fold(cls, given: Any) -> Any:
-        """Words of a closed list are taken in any case: ``INFO`` is ``info``."""
+    def _settle(cls, given: Any) -> Any:
+        """Leave out what is not set, and take words of a closed list in any case: ``INFO`` is ``info``."""
         if not isinstance(given, dict):
             return given
-        folded = dict(given)
+        settled = dict(given)
         for name, field in cls.model_fields.items():
-            if isinstance(value := given.get(name), str):
-                folded[name] = next(
-                    (word for word in _words(field.annotation) if word.lower() == value.strip().lower()), value
-                )
-        return folded
+            value = given.get(name)
+            if isinstance(value, Text) and value.unset:
+                del settled[name]
+            elif isinstance(value, str):
+                meant = value.strip().lower()
+                settled[name] = next((word for word in _words(field.annotation) if word.lower() == meant), value)
+        return settled
 
 
 class Tls(Options):
@@ -441,7 +449,7 @@ def load(
         try:
             file = sources.read_config(path, _called(path, directory), environment.words, problems)
         except ConfigError as error:
-            raise ConfigError(_sorted([*problems, *error.problems])) from None
+            raise ConfigError(mistakes.in_order([*problems, *error.problems])) from None
         tree = sources.merge(tree, file)
         tree.origin = file.origin
 
@@ -458,7 +466,7 @@ def load(
     config, found = _validated(tree, vendors, vendor_names, need_account=need_account)
     problems += found
     if config is None or problems:
-        raise ConfigError(_sorted(problems))
+        raise ConfigError(mistakes.in_order(problems))
     warnings += _doubts(config, tree)
     origins = {".".join(where): str(text.origin) for where, text in sources.texts(tree) if not text.unset}
     return Loaded(config, path, origins, tuple(warnings))
@@ -479,7 +487,7 @@ def build(
     tree = _tree(values, Origin(source))
     config, problems = _validated(tree, vendors, vendor_names, need_account=False)
     if config is None or problems:
-        raise ConfigError(_sorted(problems))
+        raise ConfigError(mistakes.in_order(problems))
     return config
 
 
@@ -551,7 +559,7 @@ def _own_variables(
             near = "__".join((section, *path[1:]))
         if near or len(path) > 1:
             meant = f", did you mean {_PREFIX}{near.upper()}?" if near else f", known: {', '.join(Config.model_fields)}"
-            environment.problems.append(Problem(str(text.origin), sources.dotted(path), _UNKNOWN + meant))
+            environment.problems.append(Problem(str(text.origin), sources.dotted(path), mistakes.UNKNOWN + meant))
         else:
             environment.warnings.append(Problem(str(text.origin), "", "is no option of navibridge; ignored"))
     return own
@@ -619,8 +627,6 @@ def _accounts_of(vendor: str, tree: Branch) -> list[str]:
 # ---------------------------------------------------------------------------------------------------- validation
 
 _ACCOUNT_NAME: Final = re.compile(r"[a-z0-9_-]{1,64}")
-Schema: TypeAlias = "dict[str, Any]"
-"""A JSON Schema, or the part of one that an option has."""
 
 
 def _validated(
@@ -630,12 +636,13 @@ def _validated(
     *,
     need_account: bool,
 ) -> tuple[Config | None, list[Problem]]:
-    problems = [*_unusable(tree), *_device_keys(tree)]
-    given = _given(tree)
+    problems = [*mistakes.unusable(tree), *_device_keys(tree)]
+    given = dict(tree)
     accounts: dict[str, AccountSettings] = {}
-    listed = given.pop("accounts", {})
-    if isinstance(listed, dict):
-        for name, account in listed.items():
+    listed = given.get("accounts")
+    if listed is None or isinstance(listed, Branch) or (isinstance(listed, Text) and listed.unset):
+        given["accounts"] = {}
+        for name, account in (listed or {}).items():
             settings, found = _account(name, account, tree, vendors, vendor_names)
             problems += found
             if settings is not None:
@@ -643,34 +650,11 @@ def _validated(
         if need_account and not listed:
             example = next(iter(sorted(vendor_names)), "vendor").upper()
             message = f"no account: add one under accounts, or set {example}_EMAIL and {example}_PASSWORD"
-            problems.append(Problem(str(tree.origin), "accounts", message))
-    else:
-        given["accounts"] = listed  # not a section; the model says so
+            problems.append(Problem(_where(tree, ("accounts",)), "accounts", message))
     config, found = _checked(Config, given, tree, ())
-    return config and config.model_copy(update={"accounts": accounts}), [*problems, *found, *_contradictions(tree)]
-
-
-def _given(tree: Branch) -> dict[str, Any]:
-    """The tree without what is not set; an account with nothing below its name is an empty one."""
-    given: dict[str, Any] = {}
-    for name, node in tree.items():
-        if isinstance(node, Branch):
-            given[name] = _given(node)
-        elif not (isinstance(node, Text) and node.unset):
-            given[name] = node
-    accounts = tree.get("accounts")
-    if isinstance(accounts, Branch):
-        empty = (name for name, node in accounts.items() if isinstance(node, Text) and node.unset)
-        given["accounts"].update((name, {}) for name in empty)
-    return given
-
-
-def _unusable(tree: Branch) -> Iterator[Problem]:
-    """Texts that no protocol can carry: bytes that are not UTF-8, zero characters."""
-    for path, text in sources.texts(tree):
-        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            text.broken = True
-            yield Problem(str(text.origin), sources.dotted(path), "is not UTF-8 text, or has a zero character in it")
+    defaults = Config()
+    against = mistakes.contradictions(tree, base_topic=defaults.broker.base_topic, prefix=defaults.discovery.prefix)
+    return config and config.model_copy(update={"accounts": accounts}), [*problems, *found, *against]
 
 
 def _device_keys(tree: Branch) -> Iterator[Problem]:
@@ -687,7 +671,7 @@ def _device_keys(tree: Branch) -> Iterator[Problem]:
         elif key in renamed:
             yield Problem(where, f"devices.{name}", f"the same device twice; the other is at {renamed[key].origin}")
         else:
-            renamed[key] = node
+            renamed[key] = Branch(origin=node.origin) if isinstance(node, Text) and node.unset else node
     tree["devices"] = renamed
 
 
@@ -700,6 +684,8 @@ def _account(
 ) -> tuple[AccountSettings | None, list[Problem]]:
     path = ("accounts", name)
     problems = []
+    if isinstance(given, Text) and given.unset:
+        given = {}
     if not _ACCOUNT_NAME.fullmatch(name):
         meant = re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_")
         message = f"given {sources.shown_key(name)} as an account's name, allowed: lower case letters, digits, _ and -"
@@ -713,11 +699,15 @@ def _account(
             model = vendors(known)
             given = {**given, "vendor": known}
         else:
-            problems.append(Problem(str(vendor.origin), f"accounts.{name}.vendor", _choice(vendor, vendor_names)))
+            problems.append(
+                Problem(
+                    str(vendor.origin), sources.dotted((*path, "vendor")), mistakes.choice(vendor, sorted(vendor_names))
+                )
+            )
     settings, found = _checked(model, given, tree, path)
     if model is AccountSettings:
         # Which options there are is known with the vendor; until then only what every account has is judged.
-        found = [problem for problem in found if not problem.message.startswith(_UNKNOWN)]
+        found = [problem for problem in found if not problem.message.startswith(mistakes.UNKNOWN)]
         settings = None
     return settings, problems + found
 
@@ -733,12 +723,13 @@ def _checked(
         return model.model_validate(given), []
     except ValidationError as error:
         shape = model.model_json_schema()
+        everywhere = [".".join(option) for option in _option_paths(Config)]
         problems = []
         for found in error.errors(include_url=False, include_input=False):
             below = tuple(str(name) for name in found["loc"])
             node = sources.look(tree, (*path, *below))
             if not (isinstance(node, Text) and node.broken):
-                message = _message(found, below, node, shape)
+                message = mistakes.message(found, below, node, shape, everywhere)
                 problems.append(Problem(_where(tree, (*path, *below)), sources.dotted((*path, *below)), message))
         return None, problems
 
@@ -750,165 +741,6 @@ def _where(tree: Branch, path: tuple[str, ...]) -> str:
         if node is not None:
             return str(node.origin)
     return str(tree.origin)
-
-
-_UNKNOWN: Final = "unknown option"
-
-
-def _message(found: Any, path: tuple[str, ...], node: Tree | None, shape: Schema) -> str:
-    """One finding of the library in our words: what was given, what is allowed, what was probably meant."""
-    sort = found["type"]
-    if sort == "extra_forbidden":
-        return _UNKNOWN + _meant_option(path, shape)
-    option = _shape_of(path, shape)
-    if sort == "missing":
-        return f"missing: {option.get('description', '')}"
-    if isinstance(node, Branch | Listing):
-        given = "a section" if isinstance(node, Branch) else "a list"
-    elif isinstance(node, Text):
-        hidden = option.get("format") in ("password", "email")
-        given = f"{len(node)} characters (not shown)" if hidden else node.shown
-        if option.get("type") == "object":
-            given = "a single value"
-    else:
-        given = "nothing"
-    words = [str(word) for word in option.get("enum", [])]
-    if isinstance(node, Text) and words:
-        return _choice(node, words)
-    if sort == "value_error" and "x-allowed" not in option and "x-unit" not in option:
-        return f"given {given}: {found['msg'].removeprefix('Value error, ')}"
-    return f"given {given}, allowed: {_allowed(option)}"
-
-
-def _choice(given: Text, words: Iterable[str]) -> str:
-    words = sorted(words)
-    near = sources.nearest(given, words)
-    return f"given {given.shown}, allowed: {', '.join(words)}" + (f", did you mean {near!r}?" if near else "")
-
-
-def _shape_of(path: tuple[str, ...], shape: Schema) -> Schema:
-    """The part of a JSON Schema that describes a key path; empty where it says nothing."""
-    node = _resolved(shape, shape)
-    for name in path:
-        below = node.get("properties", {}).get(name, node.get("additionalProperties"))
-        if not isinstance(below, dict):
-            return {}
-        node = _resolved(below, shape)
-    return node
-
-
-def _resolved(node: Schema, shape: Schema) -> Schema:
-    """A part with its reference followed and ``or null`` taken away."""
-    for choice in node.get("anyOf", []):
-        if choice.get("type") != "null":
-            node = {**node, **choice}
-    if "$ref" in node:
-        target = shape["$defs"][node["$ref"].rpartition("/")[2]]
-        node = {**target, "description": node.get("description", target.get("description"))}
-    if "const" in node:
-        node = {**node, "enum": [node["const"]]}
-    return node
-
-
-def _meant_option(path: tuple[str, ...], shape: Schema) -> str:
-    """What an unknown key was probably meant to be: a sibling, or the same name in another section."""
-    *section, name = path
-    known = _shape_of(tuple(section), shape).get("properties", {})
-    if ":" in name:
-        return f"; a space belongs after the colon of {sources.shown_key(name)}"
-    if near := sources.nearest(name, known):
-        return f", did you mean {near!r}?"
-    elsewhere = sorted({".".join(other) for other in _option_paths(Config) if name in other})
-    if elsewhere:
-        return f", did you mean {elsewhere[0]!r}?"
-    return f", known here: {', '.join(known)}"
-
-
-def _allowed(option: Schema) -> str:
-    """What an option takes, in words."""
-    if allowed := option.get("x-allowed"):
-        return str(allowed)
-    if option.get("x-unit") == "s":
-        return "a time such as 90, 90 s, 5 min or 2 h" + _bounds(option, " s")
-    if option.get("type") == "object":
-        names = option.get("properties", {})
-        return "a section" + (f" with {', '.join(names)}" if names else "")
-    sorts = {
-        "boolean": "true or false (or yes, no, on, off)",
-        "integer": "a whole number" + _bounds(option, ""),
-        "number": "a number" + _bounds(option, ""),
-        "array": "a list",
-        "string": "text" + _lengths(option),
-    }
-    return sorts.get(option.get("type", ""), "another value")
-
-
-def _bounds(option: Schema, unit: str) -> str:
-    words = []
-    for key, word in (
-        ("minimum", "from"),
-        ("exclusiveMinimum", "above"),
-        ("maximum", "to"),
-        ("exclusiveMaximum", "below"),
-    ):
-        if key in option:
-            words.append(f"{word} {option[key]:g}{unit}")
-    return f", {' '.join(words)}" if words else ""
-
-
-def _lengths(option: Schema) -> str:
-    low, high = option.get("minLength"), option.get("maxLength")
-    if high is None:
-        return ", not empty" if low else ""
-    return f" of {low or 0} to {high} characters"
-
-
-def _contradictions(tree: Branch) -> Iterator[Problem]:
-    """Options that are right by themselves but not together; found in the texts, so that they are told at once."""
-    certificate, key = _said(tree, "broker", "tls", "cert_file"), _said(tree, "broker", "tls", "key_file")
-    for one, other, missing in ((certificate, key, "key_file"), (key, certificate, "cert_file")):
-        if one is not None and other is None:
-            yield Problem(str(one.origin), "broker.tls", f"{missing} is missing: a certificate and its key go together")
-    password = _said(tree, "broker", "password")
-    if password is not None and _said(tree, "broker", "username") is None:
-        yield Problem(str(password.origin), "broker.username", "missing: MQTT has no password without a user name")
-    base, prefix = _said(tree, "broker", "base_topic"), _said(tree, "discovery", "prefix")
-    if (base or Broker().base_topic) == (prefix or Discovery().prefix):
-        where = str((base or prefix or tree).origin)
-        yield Problem(where, "broker.base_topic", "the same as discovery.prefix; the bridge needs a topic of its own")
-    yield from _same_accounts(tree)
-    yield from _same_topics(tree)
-
-
-def _same_accounts(tree: Branch) -> Iterator[Problem]:
-    seen: dict[tuple[str, str], str] = {}
-    for name in _names(tree, "accounts"):
-        vendor, email = _said(tree, "accounts", name, "vendor"), _said(tree, "accounts", name, "email")
-        if vendor is None or email is None:
-            continue
-        first = seen.setdefault((vendor.strip().lower(), email.lower()), name)
-        if first != name:
-            message = f"the same account as {first}; two connections of one account cut each other off"
-            yield Problem(str(email.origin), f"accounts.{name}.email", message)
-
-
-def _same_topics(tree: Branch) -> Iterator[Problem]:
-    taken = {"bridge": "the bridge itself"}
-    for name in _names(tree, "devices"):
-        topic = _said(tree, "devices", name, "topic")
-        if topic is not None and taken.setdefault(topic, name) != name:
-            message = f"given {topic.shown}, which is the topic of {taken[topic]}"
-            yield Problem(str(topic.origin), f"devices.{name}.topic", message)
-
-
-def _said(tree: Branch, *path: str) -> Text | None:
-    node = sources.look(tree, path)
-    return node if isinstance(node, Text) and not node.unset and not node.broken else None
-
-
-def _names(tree: Branch, section: str) -> list[str]:
-    node = tree.get(section)
-    return list(node) if isinstance(node, Branch) else []
 
 
 def _doubts(config: Config, tree: Branch) -> Iterator[Problem]:
@@ -928,16 +760,6 @@ def _doubts(config: Config, tree: Branch) -> Iterator[Problem]:
                 f"a comment follows; if its # belongs to the secret ({len(text)} characters so far), put it in quotes"
             )
             yield Problem(where, dotted, message)
-
-
-def _sorted(problems: Iterable[Problem]) -> list[Problem]:
-    """Problems in the order of the lines that they are about."""
-
-    def place(problem: Problem) -> tuple[str, int, str]:
-        source, _, line = problem.where.rpartition(":")
-        return (source, int(line), problem.path) if line.isdecimal() else (problem.where, 0, problem.path)
-
-    return sorted(dict.fromkeys(problems), key=place)
 
 
 # -------------------------------------------------------------------------------------------------------- schema

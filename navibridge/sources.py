@@ -105,7 +105,8 @@ def expanded(path: str) -> Path:
 
 
 def quote(text: str) -> str:
-    """A text for a message: quoted, escaped, and not longer than a line."""
+    """A text for a message: quoted, escaped, not longer than a line, and an address without its user and password."""
+    text = re.sub(r"//[^/\s]*@", "//…@", text)
     return repr(text[:40]) + ("…" if len(text) > 40 else "")  # noqa: PLR2004 - what fits on a line
 
 
@@ -287,7 +288,7 @@ class _Reader:
                 raise self._stop(last, "a second document (---); only one is read")
         except yaml.reader.ReaderError as error:
             line = self._content.count("\n", 0, error.position) + 1
-            message = f"an unprintable character (U+{ord(error.character):04X}); is it a text file?"
+            message = f"an unprintable character (U+{int(error.character):04X}); is it a text file?"
             raise ConfigError([Problem(f"{self._source}:{line}", "", message)]) from None
         except yaml.MarkedYAMLError as error:
             raise self._misread(error) from None
@@ -296,6 +297,7 @@ class _Reader:
                 [Problem(self._source, "", "is not valid YAML: a number or an escape is too large")]
             ) from None
         if isinstance(tree, Branch):
+            tree.origin = Origin(self._source)
             return tree
         if isinstance(tree, Text) and tree.unset:
             return Branch(origin=Origin(self._source))

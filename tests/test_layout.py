@@ -16,7 +16,7 @@ LAYERS = (
     {"errors"},
     {"model"},
     {"state", "topics"},
-    {"config", "sources", "store", "log", "discovery", "metrics", "commands", "sigv4", "simulation"},
+    {"config", "sources", "mistakes", "store", "log", "discovery", "metrics", "commands", "sigv4", "simulation"},
     {"retry", "diagnosis", "aws", "rest", "broker"},
     {"vendors"},
     {"account", "announce", "dispatch"},

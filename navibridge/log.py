@@ -1,0 +1,168 @@
+"""Logging: text or JSON lines to standard error, with every secret taken out before a line is made.
+
+Secrets are taken out twice: those that are known by value (passwords of the configuration, tokens that `Redactor.add`
+was told) in every form that they take in URLs, JSON and `repr`, and those known by their look (AWS keys and signatures,
+JSON web tokens). E-mail addresses stay in DEBUG lines only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import traceback
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, TextIO
+from urllib.parse import quote, quote_plus
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from navibridge.config import Log
+
+HIDDEN: Final = "…"
+"""What stands where a secret or an e-mail address stood."""
+
+_SHORT: Final = 6
+_BY_LOOK: Final = re.compile(
+    r"(?P<kept>(?i:X-Amz-(?:Signature|Security-Token|Credential))=)[^&\s\"'<>]+"  # signed URLs
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}"  # AWS access key ids
+    r"|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"  # JSON web tokens
+)
+_EMAIL: Final = re.compile(r"[^\s@'\"<>()\[\]{},;:/=?&]{1,64}(?:@|%40)[A-Za-z0-9][A-Za-z0-9.-]*")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x80-\x9f\u2028\u2029]")
+
+
+def redact(text: str, secrets: Iterable[str] = (), *, emails: bool = True) -> str:
+    """A text without the given secrets, without what looks like one, and without e-mail addresses."""
+    text = _by_look(_pattern(frozenset(secrets)).sub(HIDDEN, text))
+    return _EMAIL.sub(HIDDEN, text) if emails else text
+
+
+def _by_look(text: str) -> str:
+    return _BY_LOOK.sub(lambda match: (match["kept"] or "") + HIDDEN, text)
+
+
+@lru_cache(maxsize=8)
+def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
+    """What matches any of the secrets in any spelling; a very short one only where it stands alone."""
+    spellings = {
+        spelling
+        for secret in secrets
+        if secret
+        for spelling in (
+            secret,
+            quote(secret, safe="", errors="replace"),
+            quote_plus(secret, errors="replace"),
+            json.dumps(secret)[1:-1],
+            json.dumps(secret, ensure_ascii=False)[1:-1],
+            repr(secret)[1:-1],
+        )
+    }
+    longest_first = sorted(spellings, key=len, reverse=True)
+    alone = (rf"(?<!\w){re.escape(word)}(?!\w)" if len(word) < _SHORT else re.escape(word) for word in longest_first)
+    return re.compile("|".join(alone) if spellings else r"(?!)")
+
+
+class Redactor(logging.Filter):
+    """A filter for handlers that takes the secrets out of a record: message, traceback and stack.
+
+    Args:
+        secrets: texts that may never be seen.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        super().__init__()
+        self._secrets = frozenset(secrets)
+
+    def add(self, *secrets: str) -> None:
+        """Hide these from now on as well."""
+        self._secrets |= frozenset(secrets)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record; it is always let through."""
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - whatever a wrong log call does, it must not reach the code that made it
+            message = f"{record.msg} (its arguments do not fit)"
+        record.msg, record.args = self._clean(message, record), None
+        if record.exc_info and record.exc_text is None:
+            record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+        if record.exc_text:
+            record.exc_text = self._clean(record.exc_text, record)
+        if record.stack_info:
+            record.stack_info = self._clean(record.stack_info, record)
+        return True
+
+    def _clean(self, text: str, record: logging.LogRecord) -> str:
+        return redact(text, self._secrets, emails=record.levelno > logging.DEBUG)
+
+
+class _TextLines(logging.Formatter):
+    """Lines for people. A message is one line: a device's name with a line break in it can not forge another."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's own name and arguments
+        return datetime.fromtimestamp(record.created).astimezone().isoformat(sep=" ", timespec="milliseconds")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return _CONTROL.sub(lambda match: repr(match[0])[1:-1], super().formatMessage(record))
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object per line, for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_text or record.exc_info:
+            line["exception"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]
+        if record.stack_info:
+            line["stack"] = record.stack_info
+        # JSON has no lone surrogates, and a log line must not fail for one.
+        return orjson.dumps({name: _encodable(text) for name, text in line.items()}).decode()
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """The handler that `set_up` installs, so that it can find it again."""
+
+
+def set_up(log: Log, secrets: Iterable[str] = (), stream: TextIO | None = None) -> Redactor:
+    """Log as configured, in place of what an earlier call set up.
+
+    The bridge's own loggers get the configured level; libraries are heard from WARNING on, with ``debug`` from INFO.
+
+    Args:
+        log: the configuration's section.
+        secrets: texts that may never be seen, such as `navibridge.config.Config.secrets`.
+        stream: where lines go; standard error by default.
+
+    Returns:
+        The filter that takes secrets out, for other handlers and for secrets that turn up later.
+    """
+    redactor = Redactor(secrets)
+    lines = _Lines(stream or sys.stderr)
+    lines.setFormatter(_JsonLines() if log.format == "json" else _TextLines())
+    lines.addFilter(redactor)
+    root = logging.getLogger()
+    for earlier in [handler for handler in root.handlers if isinstance(handler, _Lines)]:
+        root.removeHandler(earlier)
+    root.addHandler(lines)
+    level = logging.getLevelNamesMapping()[log.level.upper()]
+    logging.getLogger("navibridge").setLevel(level)
+    root.setLevel(logging.INFO if level == logging.DEBUG else max(level, logging.WARNING))
+    return redactor
