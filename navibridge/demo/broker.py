@@ -168,6 +168,7 @@ class Signal:
 Packet: TypeAlias = Connect | Connack | Publish | Ack | Subscribe | Suback | Unsubscribe | Signal
 
 _MAX_QOS: Final = 2
+_PACKET_IDS: Final = 0xFFFF  # 1 to this
 _LENGTH_BYTES: Final = 4  # of the remaining length
 _BYTE: Final = 0x7F  # of a remaining length, the payload bits of each byte
 # The lower half of the first byte: 0 for all others, but flags of its own for PUBLISH.
@@ -406,34 +407,32 @@ class Decoder:
     def feed(self, data: bytes) -> Iterator[Packet]:
         """The packets that these bytes complete; the iterator must be exhausted, or the decoder dropped.
 
+        May be called again from within the loop over its packets, as happens when a client answers at once.
+
         Raises:
             MalformedPacket: the stream is no MQTT, and is not to be read on.
         """
-        self._buffer += data
-        at = 0
-        while (packet := self._head(at)) is not None:
-            start, end = packet
-            if end > len(self._buffer):
-                break
-            first, body = self._buffer[at], bytes(self._buffer[start:end])
-            at = end
+        buffer = self._buffer
+        buffer += data
+        while (limits := self._body_limits()) is not None and limits[1] <= len(buffer):
+            start, end = limits
+            first, body = buffer[0], bytes(buffer[start:end])
+            del buffer[:end]  # cheap: a bytearray moves its start, not its bytes
             yield decode(first, body)
-        del self._buffer[:at]
-        if self._buffer:
-            _check_first(self._buffer[0])  # what is no MQTT at all, say HTTP, is not waited for
+        if buffer:
+            _check_first(buffer[0])  # what is no MQTT at all, say HTTP, is not waited for
 
-    def _head(self, at: int) -> tuple[int, int] | None:
-        """Where the body of the packet at this place starts and ends; ``None`` while its length is incomplete."""
+    def _body_limits(self) -> tuple[int, int] | None:
+        """Where the body of the first packet starts and ends; ``None`` while its length is incomplete."""
         length = 0
-        for index in range(min(_LENGTH_BYTES, len(self._buffer) - at - 1)):
-            byte = self._buffer[at + 1 + index]
-            length |= (byte & _BYTE) << (7 * index)
+        for at, byte in enumerate(self._buffer[1 : 1 + _LENGTH_BYTES]):
+            length |= (byte & _BYTE) << (7 * at)
             if byte <= _BYTE:
-                start = at + 2 + index
-                if start - at + length > self._max_packet_size:
-                    raise MalformedPacket(f"a packet of {length} bytes")
+                start = at + 2
+                if start + length > self._max_packet_size:
+                    raise MalformedPacket(f"a packet of {start + length} bytes")
                 return start, start + length
-        if len(self._buffer) - at > _LENGTH_BYTES:
+        if len(self._buffer) > _LENGTH_BYTES:
             raise MalformedPacket("a length of more than four bytes")
         return None
 
@@ -556,7 +555,7 @@ class ClientInfo:
 
     Attributes:
         client_id: as given, or made up by the broker when none was given.
-        principal: whom the pipe belongs to: what `Broker.attach` was told, over TCP the user name.
+        principal: whom the pipe belongs to: what `Broker.attach` was told, else the user name.
         username: as given in CONNECT.
         keep_alive: seconds, 0 for none.
         clean_session: whether its session ends with the connection.
@@ -590,7 +589,8 @@ class Rules:
         max_session_seconds: life of a connection, after which it is closed; ``None`` for no limit.
         connect_seconds: within which CONNECT has to come.
         max_backlog: bytes that a pipe may hold back; a client that reads more slowly is dropped.
-        max_queued: messages kept for an absent client, and unacknowledged messages kept for a present one.
+        max_queued: messages kept for an absent client, and unacknowledged messages kept for a present one; 1 to 65534,
+            since each of the latter has a packet id.
         max_sessions: present and kept; a new one beyond it replaces the longest absent, else return code 3.
         max_retained: retained messages; a new one beyond it is distributed but not kept.
         quiet_seconds: after a SUBSCRIBE, deliveries to that connection are held back so long. Some clients take the
@@ -620,6 +620,11 @@ class Rules:
     withholds: Callable[[ClientInfo, Message], bool] | None = None
     passwords: Mapping[str, str] | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse bounds that can not be kept."""
+        if not 0 < self.max_queued < _PACKET_IDS:
+            raise ValueError(f"max_queued is {self.max_queued}, not 1 to {_PACKET_IDS - 1}")
+
 
 OPEN: Final = Rules()
 """A plain local broker: everybody may do everything."""
@@ -630,7 +635,7 @@ AWS: Final = Rules(
     max_filters_per_subscribe=8,
     max_topic_slashes=7,
     max_topic_size=256,
-    max_packet_size=146 * 1024,
+    max_packet_size=128 * 1024 + 512,  # a payload of 128 KiB, and room for topic and header
     max_session_seconds=24 * 60 * 60,
 )
 """AWS IoT as the vendors' clients meet it (docs/protocol/navilink.md 2 and 15, docs/protocol/mysa.md 3.5 and 3.6)."""
@@ -724,8 +729,8 @@ class _Session:
         connection.send(encode(_publish(delivery, packet_id)))
 
     def _next_packet_id(self) -> int:
-        while True:  # ends: far fewer ids are taken than there are
-            self._packet_id = self._packet_id % 0xFFFF + 1
+        while True:  # ends: fewer ids are taken than there are
+            self._packet_id = self._packet_id % _PACKET_IDS + 1
             if self._packet_id not in self._unacknowledged:
                 return self._packet_id
 
@@ -1077,6 +1082,11 @@ class Broker:
         self._sockets: set[_Socket] = set()
 
     @property
+    def listening(self) -> bool:
+        """Whether TCP connections are taken."""
+        return bool(self._listeners)
+
+    @property
     def clients(self) -> Mapping[str, ClientInfo]:
         """Who is connected now, by client id; a copy."""
         infos = (connection.info for connection in self._connections)
@@ -1122,12 +1132,12 @@ class Broker:
         """Publish from inside: no policy is asked, and `on_publish` is not told.
 
         Raises:
-            ValueError: the topic is empty or has wildcards, or the QoS is none.
+            ValueError: the topic is empty, too long or has wildcards, or the QoS is none.
         """
         try:
-            _valid_topic(topic)
-        except MalformedPacket as error:
-            raise ValueError(f"{topic!r} can not be published to") from error
+            _Body(_text(_valid_topic(topic))).text()
+        except (MalformedPacket, OverflowError) as error:
+            raise ValueError(f"{topic[:100]!r} can not be published to") from error
         if qos not in range(_MAX_QOS + 1):
             raise ValueError(f"{qos!r} is no QoS")
         self.distribute(Message(topic, payload, qos, retain))
@@ -1146,17 +1156,16 @@ class Broker:
             listener.close()
         for connection in list(self._connections):
             connection.close()
-        sockets = list(self._sockets)
-        for socket in sockets:
+        for socket in list(self._sockets):
             socket.abort()
-        await asyncio.gather(*(socket.gone for socket in sockets))
+        await asyncio.gather(*(socket.gone for socket in self._sockets))
         for listener in listeners:
             await listener.wait_closed()
 
     # What the connections ask of it.
 
     def open_session(self, connection: Connection, info: ClientInfo) -> tuple[_Session, bool] | None:
-        """Give a connection its session, and whether one was there; ``None`` when there are too many.
+        """Give a connection its session, and whether one was there; ``None`` when it can not have one.
 
         An older connection of the same client id is closed without a word.
         """
@@ -1167,7 +1176,8 @@ class Broker:
         if old is not None and info.clean_session:
             self._end(old)
             old = None
-        if old is None and not self._make_room():
+        # The older connection's will may have moved a listener to cut this one too.
+        if connection.closed or (old is None and not self._make_room()):
             return None
         session = old or _Session(self, info.client_id, persistent=not info.clean_session)
         session.connection = connection
@@ -1261,7 +1271,10 @@ class _Socket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._sockets.add(self)
-        self._connection = self._broker.attach(self)
+        if self._broker.listening:
+            self._connection = self._broker.attach(self)
+        else:  # it was accepted just before the listener was closed
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._connection is not None:

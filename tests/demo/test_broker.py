@@ -252,8 +252,26 @@ def test_remaining_lengths(length: int) -> None:
 def test_a_long_packet_is_refused_by_its_header() -> None:
     stream = encode(Publish("a", b"x" * 1000))
     assert list(Decoder(len(stream)).feed(stream))
-    with pytest.raises(MalformedPacket, match="1003 bytes"):
+    with pytest.raises(MalformedPacket, match="1006 bytes"):
         list(Decoder(len(stream) - 1).feed(stream[:3]))
+
+
+def test_more_topics_than_are_remembered() -> None:
+    stage = Stage()
+    client = stage.connect("c")
+    client.say(Subscribe(1, (("a/+", 0),)))
+    for number in range(5000):
+        stage.broker.publish(f"a/{number}", b"")
+    assert len(client.written) == 2 + 5000
+    client.say(Unsubscribe(2, ("a/+",)))
+    client.written.clear()
+    stage.broker.publish("a/1", b"")
+    assert client.heard == []
+
+
+def test_a_flag_is_0_or_1() -> None:
+    with pytest.raises(MalformedPacket, match="0x2"):
+        list(Decoder(LIMIT).feed(b"\x20\x02\x02\x00"))
 
 
 def test_passwords_are_in_no_repr() -> None:
@@ -276,9 +294,12 @@ def test_publishing_from_inside() -> None:
     assert stage.told == []
 
 
-@pytest.mark.parametrize(("topic", "qos"), [("", 0), ("a/+", 0), ("#", 0), ("a", 3), ("a", -1)])
+@pytest.mark.parametrize(
+    ("topic", "qos"),
+    [("", 0), ("a/+", 0), ("#", 0), ("a\0b", 0), ("ä" * 40_000, 0), ("\udc80", 0), ("a", 3), ("a", -1)],
+)
 def test_publishing_nonsense_from_inside(topic: str, qos: int) -> None:
-    with pytest.raises(ValueError, match=r"no QoS|can not be published"):
+    with pytest.raises(ValueError, match=r"no QoS|can not be published|surrogates not allowed"):
         Stage().broker.publish(topic, b"", qos=qos)
 
 
@@ -288,6 +309,35 @@ def test_on_publish_may_publish() -> None:
     client.say(Connect("c"), Subscribe(1, (("#", 1),)), Publish("questions", b"why", 1, packet_id=1))
     # The message itself, its acknowledgement, then what came of it.
     assert client.heard[2:] == ["PUBLISH questions 'why' qos 1 #1", "PUBACK #1", "PUBLISH answers 'why' qos 0"]
+
+
+def test_a_client_may_answer_from_within_its_transport() -> None:
+    stage = Stage()
+
+    class Prompt(Pipe):
+        def write(self, packet: bytes, /) -> None:
+            super().write(packet)
+            (decoded,) = Decoder(len(packet)).feed(packet)
+            if isinstance(decoded, Publish):
+                self.say(Ack(Kind.PUBACK, decoded.packet_id), Publish("answers", decoded.payload))
+
+    client = Prompt(stage.broker)
+    questions = [Publish("questions", b"%d" % number, 1, packet_id=number) for number in (1, 2, 3)]
+    client.say(Connect("c", clean_session=False), Subscribe(1, (("questions", 1),)), *questions)
+    assert [message.payload for _, message in stage.told if message.topic == "answers"] == [b"1", b"2", b"3"]
+    client.connection.lost()
+    assert stage.connect("c", clean=False).heard == ["CONNACK 0 session present"]
+
+
+def test_a_will_may_end_the_connection_that_takes_over() -> None:
+    broker = Broker(timers=Clock(), on_publish=lambda info, _: broker.disconnect(info.principal))
+    first = Pipe(broker, "me")
+    first.say(Connect("twin", clean_session=False, will=Message("wills", b"")))
+    second = Pipe(broker, "me")
+    second.say(Connect("twin", clean_session=False))
+    assert second.closed
+    assert second.heard == []
+    assert broker.clients == {}
 
 
 def test_on_publish_is_told_of_messages_once_and_of_wills() -> None:
@@ -479,7 +529,7 @@ def test_a_payload_of_128_kib_is_taken() -> None:
     client = Stage(AWS).connect("c")
     client.say(Publish("a", b"x" * 128 * 1024, 1, packet_id=1))
     assert client.heard == ["CONNACK 0", "PUBACK #1"]
-    client.say(Publish("a", b"x" * 150 * 1024, 1, packet_id=2))
+    client.say(Publish("a", b"x" * 129 * 1024, 1, packet_id=2))
     assert client.closed
 
 
@@ -619,6 +669,12 @@ def test_a_client_that_does_not_read_is_dropped() -> None:
     assert slow.heard[2:] == ["PUBLISH a '1' qos 0", "PUBLISH a '2' qos 0"]
     assert "PUBLISH wills/slow 'gone' qos 0" in watcher.heard
     assert watcher.heard[-1] == "PUBLISH a '3' qos 0"
+
+
+@pytest.mark.parametrize("max_queued", [0, 65_535])
+def test_bounds_that_can_not_be_kept(max_queued: int) -> None:
+    with pytest.raises(ValueError, match="max_queued"):
+        Rules(max_queued=max_queued)
 
 
 def test_sessions_are_bounded() -> None:
