@@ -49,6 +49,9 @@ AT_ONCE: Final = 50
 KEPT_RESULTS: Final = 1000
 """How many verdicts wait for a broker that is away; the oldest go first."""
 
+KEPT_LOG_LINES: Final = 100
+"""The same for lines of the log."""
+
 TICK: Final = 1.0
 HEALTH_EVERY: Final = 60.0
 KEEP_EVERY: Final = 300.0
@@ -117,6 +120,7 @@ class Bridge:
         self._shown_availability: dict[str, bytes] = {}
         self._shown_values: dict[str, dict[str, bytes]] = {}
         self._results: deque[Message] = deque(maxlen=KEPT_RESULTS)
+        self._log_lines: deque[Message] = deque(maxlen=KEPT_LOG_LINES)
         self._scan: asyncio.Future[None] | None = None
 
     def _account(self, name: str) -> Account:
@@ -348,6 +352,14 @@ class Bridge:
         while self._results:
             await link.publish_many([self._results[0]])
             self._results.popleft()
+        lines = [*self._log_lines]
+        self._log_lines.clear()
+        await link.publish_many(lines)
+
+    def publish_log(self, line: bytes) -> None:
+        """Publish a line of the log, as soon as the broker is there."""
+        self._log_lines.append(Message(self.topics.log, line, qos=0))
+        self._wake.set()
 
     def _bridge_publications(self) -> list[Message]:
         publications = []
@@ -596,6 +608,7 @@ class Bridge:
             "vendor": device.vendor,
             "account": state.account,
             "name": device.name,
+            "kind": device.kind.name,
             "model": device.model,
             "firmware": device.firmware,
             "available": self._available(key, state),

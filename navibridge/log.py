@@ -12,6 +12,7 @@ import logging
 import re
 import sys
 import traceback
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TextIO
@@ -20,7 +21,7 @@ from urllib.parse import quote, quote_plus
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from navibridge.config import Log
 
@@ -137,8 +138,40 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+class _Forward(logging.Handler):
+    """Hands lines on instead of writing them."""
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._take = take
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._take(self.format(record).encode())
+        except Exception:  # noqa: BLE001 - logging's own way with what goes wrong in a handler
+            self.handleError(record)
+
+
 class _Lines(logging.StreamHandler[TextIO]):
     """The handler that `set_up` installs, so that it can find it again."""
+
+
+@contextmanager
+def forwarded(redactor: Redactor, take: Callable[[bytes], None]) -> Iterator[None]:
+    """Within the block, hand each line of WARNING and above on as JSON as well.
+
+    Args:
+        redactor: of `set_up`; takes the secrets out.
+        take: told of each line, on whatever thread it was logged.
+    """
+    handler = _Forward(take)
+    handler.setFormatter(_JsonLines())
+    handler.addFilter(redactor)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def set_up(log: Log, secrets: Iterable[str] = (), stream: TextIO | None = None) -> Redactor:
