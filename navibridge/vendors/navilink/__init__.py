@@ -1,1 +1,102 @@
-"""Navien NaviLink: heat-pump water heaters, and the gas units of the same cloud."""
+"""Navien NaviLink: heat-pump water heaters, and the gas units of the same cloud.
+
+`Settings` is all that checking a configuration needs; the tables, the session and the simulated cloud are imported when
+they are asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from navibridge.config import AccountSettings, Options, Seconds
+
+if TYPE_CHECKING:
+    from navibridge.model import Explained, Kind
+    from navibridge.simulation import Simulator
+    from navibridge.vendors import Context, Session
+
+    KINDS: tuple[Kind, ...]
+
+TITLE: Final = "NaviLink"
+
+
+class Alerts(Options):
+    """What a person should know of; unset switches one off."""
+
+    charge_below: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = Field(
+        20, description="Warn when less hot water than this is left, in %."
+    )
+    power_above: Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)] | None = Field(
+        4000, description="Warn when a unit draws more than this, in W."
+    )
+
+
+class Settings(AccountSettings):
+    """An account at NaviLink."""
+
+    vendor: Literal["navilink"] = Field("navilink", description="The vendor's name, as its folder is called.")
+    api_url: str = Field(
+        "https://nlus.naviensmartcontrol.com/api/v2.1",
+        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+        description="Address of the REST service.",
+        json_schema_extra={"x-allowed": "an address that begins with https://"},
+    )
+    iot_host: str = Field(
+        "a1t30mldyslmuq-ats.iot.us-east-1.amazonaws.com", min_length=1, description="Host of the AWS IoT endpoint."
+    )
+    iot_port: int = Field(443, ge=1, le=65535, description="TCP port of the AWS IoT endpoint.")
+    region: str = Field("us-east-1", min_length=1, description="AWS region of the endpoint.")
+    keep_alive: int = Field(60, ge=30, le=1200, description="Seconds between signs of life on the link to AWS IoT.")
+    response_topics: Literal["app", "library"] = Field(
+        "app", description="Where devices answer: as they do for the vendor's app, or under their own topics."
+    )
+    answer_timeout: Seconds = Field(15, ge=1, le=120, description="Seconds that a device has to confirm a command.")
+    sign_ins: int = Field(
+        4, ge=1, le=60, description="Sign-ins within ten minutes, restarts included; more could lock the account."
+    )
+    alerts: Alerts = Field(Alerts(), description="Limits beyond which a unit has a problem.")
+
+
+def open_session(settings: Settings, context: Context) -> Session:
+    """An account's session; opens nothing yet."""
+    from navibridge.vendors.navilink.session import NavilinkSession  # noqa: PLC0415 - see the module's docstring
+
+    return NavilinkSession(settings, context)
+
+
+def explain(payload: bytes) -> Explained:
+    """Take a payload apart. Raises `FrameError`."""
+    from navibridge.vendors.navilink.explain import explain as explain_payload  # noqa: PLC0415 - as above
+
+    return explain_payload(payload)
+
+
+def simulator(devices: int, **options: Any) -> Simulator:
+    """The simulated cloud with that many devices; see `navibridge.vendors.navilink.simulator.simulator`."""
+    from navibridge.vendors.navilink.simulator import simulator as make_simulator  # noqa: PLC0415 - as above
+
+    return make_simulator(devices, **options)
+
+
+class _Package(ModuleType):
+    """This package: importing a submodule would otherwise put it in the place of the function of its name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, ModuleType) and name in ("explain", "simulator")):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    """`KINDS`, the device tables: made when they are first asked for."""
+    if name == "KINDS":
+        from navibridge.vendors.navilink.devices import KINDS as kinds  # noqa: N811, PLC0415 - as above
+
+        return kinds
+    raise AttributeError(name)

@@ -212,9 +212,10 @@ class Auth:
         self._budget = budget
         self._lock = asyncio.Lock()
         kept = store.load(section)
-        # Tokens of another account must not be used after the configuration has changed.
         self._owner = hashlib.sha256(email.strip().lower().encode()).hexdigest()[:16]
-        self._tokens = Tokens.load(kept.get("tokens")) if kept.get("owner") == self._owner else None
+        if kept.get("owner") != self._owner:
+            kept = {}  # of another account: the configuration has changed
+        self._tokens = Tokens.load(kept.get("tokens"))
         book = kept.get("sign_ins")
         self._book = [float(at) for at in book if isinstance(at, int | float)] if isinstance(book, list) else []
 

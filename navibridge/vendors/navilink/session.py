@@ -1,0 +1,693 @@
+"""The life of a NaviLink account: list, connect, subscribe, ask, listen, command (`docs/protocol/navilink.md` 11).
+
+`NavilinkSession.events` makes one attempt. Its tasks live in one group below it, and whatever they find goes through
+one queue to whoever iterates:
+
+    listen    messages -> frames -> values -> readings, acknowledgements, presence
+    poll      one question per device and interval, spread over the interval
+    watch     questions that stay unanswered: the device is silent, or, when all are, the link is dead
+    settle    one question three seconds after each command
+    list      the device list again: soon while something is offline, rarely otherwise
+
+What is known of the devices (`Unit`) outlives the attempt; the link (`Link`) does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from navibridge.errors import AuthError, CommandError, FrameError, LinkError, NavibridgeError, Throttled
+from navibridge.model import Found, Gone, LinkUp, Presence, Reading
+from navibridge.rest import Rest
+from navibridge.vendors.navilink import devices, messages, packed
+from navibridge.vendors.navilink.api import Api
+from navibridge.vendors.navilink.auth import Auth
+from navibridge.vendors.navilink.codes import HEAT_PUMP_TYPE, INTERVAL_EXCEEDED
+from navibridge.vendors.navilink.commanding import FAILURES, Waiting, is_news
+from navibridge.vendors.navilink.frames import Frame, parse
+from navibridge.vendors.navilink.link import Doubts, Link
+from navibridge.vendors.navilink.unit import FEATURE_FORMS, MOST_HELD, STATE_FORMS, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from datetime import date
+
+    from navibridge.aws import CloudLink, Message
+    from navibridge.model import Device, Event, Scalar, Source, Value, Values
+    from navibridge.vendors import Context
+    from navibridge.vendors.navilink import Settings
+    from navibridge.vendors.navilink.api import Listed, Listing
+    from navibridge.vendors.navilink.auth import Tokens
+    from navibridge.vendors.navilink.devices import Control
+    from navibridge.vendors.navilink.link import Topic
+
+log = logging.getLogger(__name__)
+
+FULL_QUEUE: Final = 2_000
+"""Events that wait for the consumer before no further message is taken from the link."""
+
+GATEWAY: Final = "navilink-"
+"""What a device's MAC address follows in topics."""
+
+MAC_LENGTH: Final = 12
+
+NOT_CONNECTED: Final = "the NaviLink cloud says that it is not connected"
+
+GONE_AFTER: Final = 2
+"""Complete lists in a row that have to lack a device before it counts as gone."""
+
+MOST_CHANNELS: Final = 16
+"""Channels of one gas gateway that are taken seriously; real ones have three."""
+
+MOST_SORTS: Final = 64
+"""Sorts of unreadable frames that get a line in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long each sort of waiting takes, in seconds.
+
+    Attributes:
+        answer: after which a question counts as unanswered.
+        introduction: for features and a first status, before a device is announced without them.
+        settling: between a command and the question for what came of it.
+        retry: before a command is repeated that came too soon after another.
+        listing: between two looks at the device list.
+        listing_offline: the same while a device is offline; never more often.
+        features: between two questions for what a device can do.
+        rarely: between two questions for schedules and energy.
+        saving: between two writes of what is known of the devices.
+    """
+
+    answer: float = 10.0
+    introduction: float = 6.0
+    settling: float = 3.0
+    retry: float = 5.0
+    listing: float = 600.0
+    listing_offline: float = 60.0
+    features: float = 1800.0
+    rarely: float = 3600.0
+    saving: float = 30.0
+
+
+class NavilinkSession:
+    """One account of NaviLink; a `navibridge.vendors.Session`.
+
+    Args:
+        settings: the account's section of the configuration.
+        context: what the core hands it.
+        timing: how long it waits for what.
+    """
+
+    def __init__(self, settings: Settings, context: Context, *, timing: Timing | None = None) -> None:
+        self._settings = settings
+        self._context = context
+        self._timing = timing or Timing()
+        ca_file = str(settings.ca_file) if settings.ca_file else None
+        self._rest = Rest(settings.api_url, ca_file=ca_file, clock=context.clock)
+        self._auth = Auth(
+            self._rest,
+            settings.email,
+            settings.password,
+            store=context.store,
+            section=f"{context.account}-sign-in",
+            clock=context.clock,
+            budget=settings.sign_ins,
+        )
+        self._api = Api(self._auth)
+        self._section = f"{context.account}-devices"
+        kept = context.store.load(self._section)
+        known, install_id = kept.get("devices"), kept.get("install_id")
+        self._kept: dict[str, Any] = known if isinstance(known, dict) else {}
+        self._install_id = install_id if isinstance(install_id, str) and install_id else secrets.token_hex(4)
+        self._units: dict[str, Unit] = {}
+        self._doubts = Doubts()
+        self._link: Link | None = None
+        self._outbox: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        self._announced = asyncio.Event()
+        self._look_again = asyncio.Event()
+        self._listed_at = float("-inf")
+        self._last_session_id = 0
+        self._sorts: set[str] = set()
+
+    # --- the contract -------------------------------------------------------------------------------------------------
+
+    async def events(self) -> AsyncIterator[Event]:
+        """One attempt; see `navibridge.vendors.Session.events`.
+
+        When `LinkUp` comes, every listed device has been announced.
+
+        Raises:
+            AuthError: NaviLink refuses the account.
+            LinkError: worth another attempt.
+        """
+        self._outbox = asyncio.Queue()
+        attempt = asyncio.create_task(self._attempt(), name=f"navilink account {self._context.account}")
+        try:
+            while True:
+                event = await self._outbox.get()
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+                self._outbox.task_done()
+        finally:
+            attempt.cancel()
+            await asyncio.wait((attempt,))
+
+    async def send(self, device: Device, changes: Mapping[str, Scalar]) -> Values:
+        """Carry out one message's worth of changes; see `navibridge.vendors.Session.send`.
+
+        Raises:
+            CommandError: the device refused, or confirmed another value.
+            LinkError: the link is away; nothing was sent.
+            TimeoutError: sent, but no answer came.
+        """
+        link, unit = self._reached(device)
+        confirmed: dict[str, Value] = {}
+        for number, control in enumerate(devices.controls(device, changes, unit.values)):
+            try:
+                confirmed |= await self._carry_out(link, unit, device, control)
+            except LinkError as error:
+                if number == 0:
+                    raise
+                raise TimeoutError("the link to the cloud broke before everything was sent") from error
+        return {key: confirmed[key] for key in changes if key in confirmed}
+
+    async def ask(self, device: Device) -> None:
+        """Ask a device how it is; see `navibridge.vendors.Session.ask`.
+
+        Raises:
+            LinkError: the link is away.
+        """
+        link, unit = self._reached(device)
+        await link.ask(unit)
+
+    def _reached(self, device: Device) -> tuple[Link, Unit]:
+        link, unit = self._link, self._units.get(device.id)
+        if link is None or unit is None:
+            raise LinkError("the link to the NaviLink cloud is away", reason="closed")
+        return link, unit
+
+    # --- one attempt --------------------------------------------------------------------------------------------------
+
+    async def _attempt(self) -> None:
+        """From the sign-in to the end of the link; what ended it is the last thing in the queue."""
+        try:
+            async with self._rest:
+                tokens = await self._auth.for_link()
+                await self._read_list()
+                await self._live(tokens)
+        except Exception as error:  # noqa: BLE001 - handed to the consumer, with its traceback
+            self._emit(_cause(error))
+
+    async def _live(self, tokens: Tokens) -> None:
+        """Open the link and run the tasks until one of them fails."""
+        client_id = f"navibridge-{tokens.user_seq}-{self._install_id}"
+        cloud = await self._open(tokens, client_id)
+        try:
+            async with asyncio.TaskGroup() as group:
+                link = Link(
+                    cloud,
+                    client_id=client_id,
+                    user_seq=tokens.user_seq,
+                    session_id=self._session_id,
+                    doubts=self._doubts,
+                    patience=self._timing.answer,
+                    settling=self._timing.settling,
+                )
+                group.create_task(self._listen(link), name="navilink listen")
+                group.create_task(self._watch(link), name="navilink watch")
+                group.create_task(self._settle(link), name="navilink settle")
+                units = tuple(self._units.values())
+                await link.subscribe(units)
+                self._link = link
+                await self._introduce(link, units)
+                self._emit(LinkUp())
+                group.create_task(self._poll(link), name="navilink poll")
+                group.create_task(self._list(link), name="navilink list")
+                group.create_task(self._save_now_and_then(), name="navilink save")
+        finally:
+            self._link = None
+            for unit in self._units.values():
+                unit.forget_link()
+            self._save()
+            await cloud.close()
+
+    async def _open(self, tokens: Tokens, client_id: str) -> CloudLink:
+        """The connection to AWS IoT, with the last will of `docs/protocol/navilink.md` 4.5 on the first device."""
+        from navibridge import aws  # noqa: PLC0415 - the AWS runtime takes 20 MB and half a second
+
+        settings = self._settings
+        endpoint = aws.Endpoint(
+            settings.iot_host,
+            settings.iot_port,
+            ca_file=str(settings.ca_file) if settings.ca_file else None,
+            region=settings.region,
+            protocol=settings.mqtt_protocol,
+            keep_alive=settings.keep_alive,
+        )
+        credentials = aws.Credentials(
+            tokens.access_key, tokens.secret_key, tokens.session_token, expires_at=tokens.aws_term.ends
+        )
+        first = next(iter(self._units.values()), None)
+        will = None
+        if first is not None:
+            will = aws.Will(*messages.will(first.address(client_id, tokens.user_seq), self._session_id()))
+        try:
+            return await aws.CloudLink.open(
+                endpoint, client_id, lambda: credentials, will=will, clock=self._context.clock
+            )
+        except LinkError as error:
+            if error.reason == "upgrade_refused":
+                # Revoked or mis-clocked: the same ones would be refused again, until they expire an hour from now.
+                self._auth.revoke_credentials(tokens.access_key)
+            raise
+
+    async def _introduce(self, link: Link, units: Iterable[Unit]) -> None:
+        """Ask devices what they can do and how they are, and announce them, whether they answer or not."""
+        introduced = list(units)
+        for unit in introduced:
+            await link.ask_about(unit, "features", self._today())
+            await link.ask(unit)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timing.introduction):
+                while any(unit.device is None and unit.online is not False for unit in introduced):
+                    self._announced.clear()
+                    await self._announced.wait()
+        for unit in introduced:
+            if unit.device is None:
+                self._announce(unit)
+
+    # --- tasks --------------------------------------------------------------------------------------------------------
+
+    async def _listen(self, link: Link) -> None:
+        async for message in link.cloud.messages():
+            self._take(link, message)
+            if self._outbox.qsize() >= FULL_QUEUE:
+                await self._outbox.join()
+        raise LinkError("the link was closed", reason="closed")
+
+    async def _poll(self, link: Link) -> None:
+        """Ask every device once per interval, one after the other, evenly."""
+        time = asyncio.get_running_loop().time
+        due = time()
+        while True:
+            units = tuple(self._units.values())
+            pause = self._settings.poll_interval / max(len(units), 1)
+            for unit in units or (None,):
+                due = max(due + pause, time())
+                await asyncio.sleep(due - time())
+                if unit is not None and unit.id in self._units:
+                    await link.ask(unit)
+                    await self._ask_more(link, unit, time())
+
+    async def _ask_more(self, link: Link, unit: Unit, now: float) -> None:
+        """The first of the rare questions that is due, if any."""
+        for topic, interval in self._rare_topics(unit):
+            asked = unit.asked_for.get(topic)
+            if asked is None or now - asked >= interval:
+                await link.subscribe((unit,))  # the answers' topics, should the unit have changed its family
+                await link.ask_about(unit, topic, self._today())
+                return
+
+    def _rare_topics(self, unit: Unit) -> Iterator[tuple[Topic, float]]:
+        """What a unit is worth asking about, and every how many seconds."""
+        yield "features", self._timing.features if unit.features else 0.0
+        if unit.features.get("supports_reservations") is True:
+            yield "reservations", self._timing.rarely
+            if unit.features.get("serial_number"):
+                yield "tou", self._timing.rarely
+        if unit.features.get("supports_recirculation_schedule") is True:
+            yield "recirculation", self._timing.rarely
+        if unit.features.get("supports_energy_usage") is True:
+            yield "energy", self._timing.rarely
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._context.clock()).astimezone().date()
+
+    async def _watch(self, link: Link) -> None:
+        """Count the questions that are not answered in time."""
+        time = asyncio.get_running_loop().time
+        while True:
+            while link.asked and link.asked[0].due <= time():
+                question = link.asked.popleft()
+                if question.unit.asked == question.at:
+                    self._missed(question.unit)
+            # All questions have the same patience, so that the first one in the queue is always due first.
+            await asyncio.sleep(link.asked[0].due - time() if link.asked else self._timing.answer)
+
+    def _missed(self, unit: Unit) -> None:
+        unit.asked = None
+        unit.unanswered += 1
+        if not unit.silent:
+            return
+        self._set_online(unit, online=False, reason="no answer to three polls")
+        heard = [other for other in self._units.values() if other.heard]
+        if heard and all(other.silent for other in heard):
+            raise LinkError("nothing is answered any more, though the link seems to stand", reason="half_open")
+
+    async def _settle(self, link: Link) -> None:
+        """Ask again a little after each command; the delay is always the same, so first in is first due."""
+        time = asyncio.get_running_loop().time
+        while True:
+            due, unit = await link.commanded.get()
+            await asyncio.sleep(max(0.0, due - time()))
+            await link.ask(unit)
+
+    async def _list(self, link: Link) -> None:
+        """Read the device list again: rarely, soon when something is offline or uncertain, never too often."""
+        time = asyncio.get_running_loop().time
+        not_before, failing = 0.0, False
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timing.listing):
+                    await self._look_again.wait()
+            await asyncio.sleep(max(0.0, not_before - time(), self._listed_at + self._timing.listing_offline - time()))
+            try:
+                found = await self._read_list()
+            except LinkError as error:
+                if not failing:
+                    log.info("the device list can not be read for now: %s", error)
+                failing = True
+                patience = error.retry_after if isinstance(error, Throttled) else self._timing.listing_offline
+                not_before = time() + patience
+                self._look_again.set()
+                continue
+            failing = False
+            if found:
+                await link.subscribe(found)
+                await self._introduce(link, found)
+
+    async def _save_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(self._timing.saving)
+            self._save()
+
+    # --- the device list ----------------------------------------------------------------------------------------------
+
+    async def _read_list(self) -> list[Unit]:
+        """Read the device list, unless that was done just now; returns the units that are new."""
+        now = asyncio.get_running_loop().time()
+        if now - self._listed_at < self._timing.listing_offline:
+            return []
+        self._look_again.clear()
+        listing = await self._api.devices()
+        self._listed_at = asyncio.get_running_loop().time()
+        found = [unit for listed in listing.devices for unit in self._take_listed(listed)]
+        for unit in tuple(self._units.values()):
+            if unit.listed.connected is None and not unit.heard:
+                connected = await self._api.connected(unit.listed)
+                if connected is not None:
+                    self._set_online(unit, online=connected, reason="" if connected else NOT_CONNECTED)
+        if listing.complete:
+            await self._drop_missing(listing)
+        if any(unit.online is False or unit.missing for unit in self._units.values()):
+            self._look_again.set()
+        return found
+
+    def _take_listed(self, listed: Listed) -> list[Unit]:
+        """Take one entry of the list in; returns its units if they are new."""
+        known = [unit for unit in self._units.values() if unit.listed.mac == listed.mac]
+        units = known or self._units_of(listed)
+        for unit in units:
+            unit.listed, unit.missing = listed, 0
+            if unit.described or unit.device is not None:
+                self._announce(unit)
+            # What a device says itself, by answering, outranks what the list says of it.
+            if listed.connected is False and (unit.unanswered or not unit.heard):
+                self._set_online(unit, online=False, reason=NOT_CONNECTED)
+            elif listed.connected is True and not unit.silent:
+                self._set_online(unit, online=True)
+        return [] if known else units
+
+    def _units_of(self, listed: Listed) -> list[Unit]:
+        """The units of an entry that is new, with what is known of them from earlier runs."""
+        kept = {
+            key: entry
+            for key, entry in self._kept.items()
+            if isinstance(entry, dict) and entry.get("mac") == listed.mac
+        }
+        units = []
+        for key, entry in {listed.mac: {}, **kept}.items():
+            unit = Unit(key, listed, family=self._settings.response_topics)
+            unit.restore(entry)
+            self._units[key] = unit
+            units.append(unit)
+        return units
+
+    async def _drop_missing(self, listing: Listing) -> None:
+        """Say goodbye to what two complete lists in a row lacked; one might be an accident of the service."""
+        present = {listed.mac for listed in listing.devices}
+        self._kept = {key: entry for key, entry in self._kept.items() if key[:MAC_LENGTH] in present}
+        for unit in tuple(self._units.values()):
+            if unit.listed.mac in present:
+                continue
+            unit.missing += 1
+            if unit.missing >= GONE_AFTER:
+                del self._units[unit.id]
+                self._emit(Gone(unit.id))
+                if self._link is not None:
+                    await self._link.unsubscribe(unit)
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    def _take(self, link: Link, message: Message) -> None:
+        """One message of the cloud; whatever is wrong with it, the session goes on."""
+        self._context.count("frames")
+        levels = message.topic.split("/")
+        if levels[-1] == "disconnect-mqtt":
+            log.info("the cloud announced that connections end; looking at the device list again")
+            self._look_again.set()
+            return
+        mac = next((level.removeprefix(GATEWAY) for level in levels[2:3] if level.startswith(GATEWAY)), None)
+        try:
+            frame = parse(message.payload, mac, topic=message.topic)
+            if frame.form == "request":
+                return  # our own, or another client's: they travel under the device's own topics
+            unit = self._units.get(frame.device_id or self._owner(link, message.payload))
+            if unit is None:
+                log.debug("a frame of form %s of a device that is not listed", frame.form)
+            elif frame.form == "connection":
+                self._take_connection(link, unit, frame, levels)
+            else:
+                for part in (frame, *frame.also):
+                    self._take_frame(link, self._channel(unit, part), part, message.at)
+        except FrameError as error:
+            self._drop(error)
+
+    def _drop(self, error: FrameError) -> None:
+        self._context.count("frame_errors")
+        if error.sort not in self._sorts and len(self._sorts) < MOST_SORTS:
+            self._sorts.add(error.sort)
+            log.warning("a frame was dropped, further ones of the sort %s are only counted: %s", error.sort, error)
+
+    def _owner(self, link: Link, payload: bytes) -> str:
+        """The device of a frame that names none: of a binary one, the first four characters of the MAC address do.
+
+        Where they fit several devices, these are asked to answer under their own topics from now on.
+
+        Raises:
+            FrameError: it could be anybody's.
+        """
+        if not packed.is_header(payload):
+            raise FrameError("a frame that names no device, on a topic that names none", sort="no_device")
+        _, prefix = packed.decode_header(payload)
+        candidates = [
+            unit
+            for unit in self._units.values()
+            if prefix.encode().ljust(packed.PREFIX_SIZE, b"\0") in packed.prefixes(unit.listed.mac)
+        ]
+        if len(candidates) == 1:
+            return candidates[0].id
+        for unit in candidates:
+            if unit.family == "app":
+                unit.family = "library"
+                link.again(unit)
+        raise FrameError(f"a binary frame that any of {len(candidates)} devices may have sent", sort="ambiguous_device")
+
+    def _channel(self, unit: Unit, frame: Frame) -> Unit:
+        """The unit of a gas unit's channel; channel information that names a further one makes it known."""
+        channel = frame.channel
+        if channel is None or unit.channel == channel:
+            return unit
+        if unit.channel is None:
+            unit.channel = channel
+            return unit
+        key = f"{unit.listed.mac}_{channel}"
+        if key not in self._units and frame.form in FEATURE_FORMS and 0 < channel <= MOST_CHANNELS:
+            self._units[key] = Unit(key, unit.listed, channel, family=unit.family, online=unit.online)
+        return self._units.get(key, unit)
+
+    def _take_connection(self, link: Link, unit: Unit, frame: Frame, levels: list[str]) -> None:
+        """A device came or went (`docs/protocol/navilink.md` 4.5); other apps' comings and goings look alike."""
+        status = frame.fields.get("status")
+        if not isinstance(status, int) or (levels[-1] == "app-connection" and "sessionNumber" not in frame.fields):
+            return
+        self._look_again.set()
+        if status > 0:
+            unit.unanswered = 0
+            self._set_online(unit, online=True)
+            link.again(unit)
+        else:
+            self._set_online(unit, online=False, reason="it disconnected from the NaviLink cloud")
+
+    def _take_frame(self, link: Link, unit: Unit, frame: Frame, at: float) -> None:
+        """What a device said: decoded, remembered, and told to whoever wants to know.
+
+        Raises:
+            FrameError: it is not what devices of this sort say.
+        """
+        if (devices.kind_of(HEAT_PUMP_TYPE) is unit.kind) is frame.form.startswith(("gas_", "tcp_")):
+            raise FrameError(f"a frame of form {frame.form} from a {unit.kind.name}", sort="wrong_kind")
+        if frame.form == "energy":
+            today = self._today()
+            frame = replace(frame, fields=devices.usage(frame.fields, today.year, today.month, today.day))
+        self._heard(unit)
+        decoded = devices.decode(frame, unit.features)
+        news = not decoded.values.keys() <= unit.seen
+        if frame.form in FEATURE_FORMS:
+            news = True
+            unit.features |= decoded.values
+            count = frame.fields.get("unitCount")
+            unit.units = count if isinstance(count, int) and count > 0 else 1
+        elif frame.form in STATE_FORMS:
+            unit.spoke = True
+        unit.seen.update(decoded.values)
+        merged = unit.take(decoded.values)
+        if news if unit.device is not None else unit.described:
+            self._announce(unit)
+        source: Source = "poll" if frame.client_id == link.client_id else "push"
+        if self._answer(link, unit, frame, merged):
+            source = "ack"
+        if decoded.values or decoded.unknown:
+            self._tell(unit, Reading(unit.id, decoded.values, at, source, decoded.unknown))
+
+    def _answer(self, link: Link, unit: Unit, frame: Frame, values: Values) -> bool:
+        """Hand a frame to the command that waits for it, if one does."""
+        for waiting in unit.waiting:
+            if not waiting.answer.done() and waiting.is_answered_by(frame, values, link.client_id):
+                waiting.answer.set_result((frame, values))
+                return True
+        return False
+
+    # --- what goes out ------------------------------------------------------------------------------------------------
+
+    def _emit(self, event: Event | Exception) -> None:
+        self._outbox.put_nowait(event)
+
+    def _tell(self, unit: Unit, reading: Reading) -> None:
+        if unit.device is not None:
+            self._emit(reading)
+        else:
+            unit.held = [*unit.held, reading][-MOST_HELD:]
+
+    def _announce(self, unit: Unit) -> None:
+        """Say what is known of a device, if that is more or other than was said before."""
+        alerts = self._settings.alerts
+        device = unit.describe(charge_below=alerts.charge_below, power_above=alerts.power_above)
+        if device == unit.device:
+            return
+        first = unit.device is None
+        unit.device = device
+        self._emit(Found(device))
+        if first:
+            if unit.online is not None:
+                self._emit(Presence(unit.id, unit.online, unit.reason))
+            for reading in unit.held:
+                self._emit(reading)
+            unit.held.clear()
+            self._announced.set()
+
+    def _heard(self, unit: Unit) -> None:
+        unit.heard = True
+        unit.asked = None
+        unit.unanswered = 0
+        self._set_online(unit, online=True)
+
+    def _set_online(self, unit: Unit, *, online: bool, reason: str = "") -> None:
+        if unit.online is online:
+            return
+        unit.online, unit.reason = online, reason
+        if unit.device is not None:
+            self._emit(Presence(unit.id, online, reason))
+        if not online:
+            self._look_again.set()
+
+    async def _carry_out(self, link: Link, unit: Unit, device: Device, control: Control) -> Values:
+        """Send one control and judge what the device says to it; once more if it came too soon after another."""
+        waiting, frame, values = await self._exchange(link, unit, device, control)
+        if frame.form in FAILURES and frame.fields.get("failCode") == INTERVAL_EXCEEDED:
+            await asyncio.sleep(self._timing.retry)
+            waiting, frame, values = await self._exchange(link, unit, device, control)
+        if frame.form in FAILURES:
+            raise CommandError(
+                f"the device refused (failCode {frame.fields.get('failCode')})",
+                verdict="refused",
+                code="device_refused",
+            )
+        wrong = waiting.contradiction(values)
+        if wrong:
+            raise CommandError(
+                "; ".join(f"{key}: asked for {control.confirms[key]}, the device says {values[key]}" for key in wrong),
+                verdict="refused",
+                code="not_confirmed",
+            )
+        return values
+
+    async def _exchange(
+        self, link: Link, unit: Unit, device: Device, control: Control
+    ) -> tuple[Waiting, Frame, Values]:
+        """Send one control, and wait for the frame that answers it."""
+        waiting = Waiting(
+            control,
+            self._session_id(),
+            device,
+            is_news(device, control, unit.values),
+            asyncio.get_running_loop().create_future(),
+        )
+        unit.waiting.append(waiting)
+        try:
+            await link.command(unit, control, waiting.session_id)
+            return waiting, *await self._answered(waiting)
+        finally:
+            if waiting in unit.waiting:
+                unit.waiting.remove(waiting)
+
+    async def _answered(self, waiting: Waiting) -> tuple[Frame, Values]:
+        limit = self._settings.answer_timeout
+        try:
+            async with asyncio.timeout(limit) as timeout:
+                return await waiting.answer
+        except TimeoutError as error:
+            if timeout.expired():
+                raise TimeoutError(f"the device did not answer within {limit:g} s") from error
+            raise  # the link broke meanwhile
+
+    def _session_id(self) -> str:
+        """The time in milliseconds, never twice the same: the device echoes it, and so the answer is recognised."""
+        self._last_session_id = max(self._last_session_id + 1, int(self._context.clock() * 1000))
+        return str(self._last_session_id)
+
+    def _save(self) -> None:
+        """Keep what would have to be asked for again; the store does not write what it has already."""
+        self._kept |= {unit.id: unit.dump() for unit in self._units.values()}
+        self._context.store.save(self._section, {"install_id": self._install_id, "devices": self._kept})
+
+
+def _cause(error: Exception) -> Exception:
+    """The one exception to hand on of those that ended an attempt: a person's task, then a defect, then the link."""
+    leaves = _leaves(error)
+    return min(leaves, key=lambda leaf: 0 if isinstance(leaf, AuthError) else isinstance(leaf, NavibridgeError) + 1)
+
+
+def _leaves(error: Exception) -> list[Exception]:
+    """The exceptions within nested groups."""
+    if isinstance(error, ExceptionGroup):
+        return [leaf for part in error.exceptions for leaf in _leaves(part)]
+    return [error]
