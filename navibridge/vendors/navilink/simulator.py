@@ -56,6 +56,7 @@ DISCONNECT_EVENT: Final = "evt/52/mobile/event/disconnect-mqtt"
 MOST_TOKENS: Final = 1_000
 MOST_CONTROLS: Final = 10_000
 TICK: Final = 1.0  # seconds between two looks at the devices
+LONGEST_PAUSE: Final = 60.0  # seconds; a machine that slept does not make up for its night
 
 
 @dataclass(slots=True)
@@ -368,7 +369,7 @@ class NavilinkCloud:
 
     def _welcome(self, device: HeatPump, payload: bytes) -> None:
         """An app that came gets a report; one that went, nothing."""
-        with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
+        with contextlib.suppress(orjson.JSONDecodeError, AttributeError, TypeError):
             connection = orjson.loads(payload).get("event", {}).get("connection", {})
             if connection.get("status", 1) > 0 and not device.faults.offline:
                 self._agenda.after(self._chance.uniform(*self.timing.answer), device.report)
@@ -405,7 +406,7 @@ class NavilinkCloud:
         if elapsed >= TICK:
             self._last_tick += elapsed
             for device in tuple(self.devices.values()):
-                device.tick(elapsed)
+                device.tick(min(elapsed, LONGEST_PAUSE))
             elapsed = 0.0
         return min(pause, TICK - elapsed)
 

@@ -253,9 +253,10 @@ class Appliance(ABC):
         if request.get("macAddress") != self.mac or request.get("additionalValue") != self.additional_value:
             log.debug("%s ignores a request for another device", self.address)
             return None
+        reply_topic = str(message.get("responseTopic", ""))
         return Asked(
             topic,
-            str(message.get("responseTopic", "")),
+            "" if set(reply_topic) & {"+", "#", "\0"} else reply_topic,
             request["command"],
             str(message.get("clientID", "")),
             str(message.get("sessionID", "")),

@@ -279,7 +279,7 @@ class Heater:
         self.frozen = False
         self._random = random.Random(seed)  # noqa: S311 - weather and showers need no cryptography
         self._draws: tuple[int, tuple[tuple[float, float, float], ...]] = (-1, ())
-        self.ledger: dict[int, Usage] = {}
+        self.ledger = {ordinal(time): Usage()}
         self.installed = ordinal(time) - HISTORY_DAYS
         # Begun with a half-empty tank, a unit has something to show from its first minute.
         warm = 49.0 + self._random.random() * 3
