@@ -199,7 +199,11 @@ class Options(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _settle(cls, given: Any) -> Any:
-        """Leave out what is not set, and take words of a closed list in any case: ``INFO`` is ``info``."""
+        """Bring what a file says into the shape that the fields have.
+
+        What is not set is left out, ``off`` is the word for "none" where none is not the default, and words of a
+        closed list are taken in any case: ``INFO`` is ``info``.
+        """
         if not isinstance(given, dict):
             return given
         settled = dict(given)
@@ -209,6 +213,9 @@ class Options(BaseModel):
                 del settled[name]
             elif isinstance(value, str):
                 meant = value.strip().lower()
+                if meant == "off" and type(None) in get_args(field.annotation) and field.default is not None:
+                    settled[name] = None
+                    continue
                 settled[name] = next((word for word in _words(field.annotation) if word.lower() == meant), value)
         return settled
 
@@ -642,7 +649,7 @@ def _validated(
     listed = given.get("accounts")
     if listed is None or isinstance(listed, Branch) or (isinstance(listed, Text) and listed.unset):
         given["accounts"] = {}
-        for name, account in (listed or {}).items():
+        for name, account in listed.items() if isinstance(listed, Branch) else ():
             settings, found = _account(name, account, tree, vendors, vendor_names)
             problems += found
             if settings is not None:
@@ -774,7 +781,10 @@ def schema(vendors: Callable[[str], type[AccountSettings]], vendor_names: Collec
     for name in sorted(vendor_names):
         account = vendors(name).model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
         parts.update((f"{name}.{part}", below) for part, below in account.pop("$defs", {}).items())
-        account["properties"]["vendor"] = {"const": name, "description": account["properties"]["vendor"]["description"]}
+        account["properties"]["vendor"] = {
+            "const": name,
+            "description": AccountSettings.model_fields["vendor"].description,
+        }
         account["required"] = sorted({"vendor", *account.get("required", [])})
         parts[name] = account
         variants.append({"$ref": f"#/$defs/{name}"})
@@ -797,4 +807,5 @@ def _as_texts(node: Any) -> Any:
         return {**told, "anyOf": [node, {"type": "string", "pattern": pattern}]}
     if "5" in node.get("enum", []):
         node["enum"] = [*node["enum"], 5]  # which an editor reads as a number
+        del node["type"]
     return node

@@ -106,6 +106,8 @@ def _meant_option(path: tuple[str, ...], shape: Schema, everywhere: Iterable[str
 
 def _allowed(option: Schema) -> str:
     """What an option takes, in words."""
+    if option.get("default") is not None and {"type": "null"} in option.get("anyOf", []):
+        return f"{_allowed({**option, 'anyOf': []})}; or off"
     if allowed := option.get("x-allowed"):
         return str(allowed)
     if option.get("x-unit") == "s":

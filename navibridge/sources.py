@@ -241,7 +241,7 @@ _WORDS_OF_THE_PARSER: Final = (
     ("while scanning a double-quoted scalar", "an unknown escape; double a backslash, or use single quotes"),
     ("while scanning an alias", "a value that begins with *; put it in quotes"),
     ("while scanning an anchor", "a value that begins with &; put it in quotes"),
-    ("while parsing a flow", "a bracket that is not closed, or a missing comma"),
+    ("while parsing a flow", "a bracket that is not closed, or a missing comma; ${NAME} needs quotes within { }"),
     ("while parsing a block", "wrong indentation, or a value whose quotes end too early"),
     ("while scanning a block scalar", "a wrong block: | or > must end the line"),
 )

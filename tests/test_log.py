@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from navibridge.config import Log
+from navibridge.log import HIDDEN, Redactor, redact, set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PASSWORD = "p$a&s#s w\"örd'\\"
+LOGGER = logging.getLogger("navibridge.test_log")
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root, own = logging.getLogger(), logging.getLogger("navibridge")
+    before = root.level, own.level, list(root.handlers)
+    yield
+    root.setLevel(before[0])
+    own.setLevel(before[1])
+    root.handlers[:] = before[2]
+
+
+def lines(stream: io.StringIO) -> list[Any]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_text_lines_are_for_people() -> None:
+    stream = io.StringIO()
+    set_up(Log(), stream=stream)
+    LOGGER.info("link of %s is up", "home")
+    LOGGER.debug("a frame")
+    (line,) = stream.getvalue().splitlines()
+    when, _, rest = line.partition(" INFO    ")
+    assert rest == "navibridge.test_log: link of home is up"
+    assert len(when) == len("2026-01-01 12:00:00.000+00:00")
+
+
+def test_json_lines_are_for_machines() -> None:
+    stream = io.StringIO()
+    set_up(Log(format="json", level="debug"), [PASSWORD], stream)
+    try:
+        raise ValueError(PASSWORD)
+    except ValueError:
+        LOGGER.exception("broken \ud800 by\n%s", PASSWORD, stack_info=True)
+    (line,) = lines(stream)
+    assert line["level"] == "error"
+    assert line["logger"] == "navibridge.test_log"
+    assert line["message"] == f"broken \\ud800 by\n{HIDDEN}"
+    assert line["exception"].endswith(f"ValueError: {HIDDEN}")
+    assert "test_json_lines" in line["stack"]
+    assert line["at"].endswith("+00:00")
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_no_secret_leaves_by_any_way(style: Any) -> None:
+    stream = io.StringIO()
+    redactor = set_up(Log(level="debug", format=style), [PASSWORD, ""], stream)
+    redactor.add("token-of-the-day")
+    LOGGER.debug("%s", PASSWORD)
+    LOGGER.info("%r and %s", PASSWORD, {"password": PASSWORD})
+    LOGGER.warning(PASSWORD)
+    LOGGER.warning(json.dumps({"password": PASSWORD}))
+    LOGGER.error("https://x.example/?p=p%24a%26s%23s%20w%22%C3%B6rd%27%5C&t=token-of-the-day")
+    try:
+        try:
+            raise ValueError(PASSWORD)
+        except ValueError as error:
+            raise ExceptionGroup("several", [RuntimeError(PASSWORD), error]) from error
+    except ExceptionGroup:
+        LOGGER.exception("broken")
+    logging.getLogger("some.library").warning("signed in with %s", PASSWORD)
+    written = stream.getvalue()
+    assert written.count(HIDDEN) >= 10
+    for secret in ("örd", "u00f6", "w%22", "token-of-the-day"):
+        assert secret not in written
+
+
+def test_what_looks_like_a_secret_is_hidden_unknown() -> None:
+    url = "wss://x.example/mqtt?X-Amz-Credential=ASIAIOSFODNN7EXAMPLE%2F2026&X-Amz-Date=2026&X-Amz-Signature=abc123&X-Amz-Security-Token=IQo%2B=="
+    assert redact(url) == (
+        f"wss://x.example/mqtt?X-Amz-Credential={HIDDEN}&X-Amz-Date=2026&X-Amz-Signature={HIDDEN}&X-Amz-Security-Token={HIDDEN}"
+    )
+    assert redact("key ASIAIOSFODNN7EXAMPLE used") == f"key {HIDDEN} used"
+    assert redact("bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln sent") == f"bearer {HIDDEN} sent"
+    assert redact("asian restaurants are open") == "asian restaurants are open"
+
+
+def test_a_short_secret_does_not_tear_words_apart() -> None:
+    assert redact("on: the button is on", ["on"]) == f"{HIDDEN}: the button is {HIDDEN}"
+
+
+def test_the_longest_secret_goes_first() -> None:
+    assert redact("secret-and-more", ["secret", "secret-and-more"]) == HIDDEN
+
+
+def test_e_mail_addresses_are_for_debugging_only() -> None:
+    stream = io.StringIO()
+    set_up(Log(level="debug"), stream=stream)
+    for level in (logging.DEBUG, logging.INFO):
+        LOGGER.log(level, "account %s: users/me%%40b.example", "me.too+x@b.example")
+    debug, info = stream.getvalue().splitlines()
+    assert "me.too+x@b.example" in debug
+    assert info.endswith(f"account {HIDDEN}: users/{HIDDEN}")
+
+
+def test_a_message_is_one_line() -> None:
+    stream = io.StringIO()
+    set_up(Log(), stream=stream)
+    LOGGER.info("device %s", "Boiler\n2026-01-01 ERROR forged\x1b[2J\u2028x")
+    assert len(stream.getvalue().splitlines()) == 1
+    assert "Boiler\\n2026-01-01 ERROR forged\\x1b[2J\\u2028x" in stream.getvalue()
+
+
+def test_a_wrong_log_call_harms_nobody() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "x", 1, "two %s %s", (PASSWORD,), None)
+    assert Redactor([PASSWORD]).filter(record)
+    assert record.getMessage() == "two %s %s (its arguments do not fit)"
+
+
+def test_levels_of_the_bridge_and_of_libraries() -> None:
+    stream = io.StringIO()
+    library = logging.getLogger("some.library")
+    for level, expected in (("debug", "DI-i"), ("info", "I"), ("warning", ""), ("error", "")):
+        stream.seek(0)
+        stream.truncate()
+        set_up(Log(level=level), stream=stream)  # type: ignore[arg-type]
+        LOGGER.debug("D")
+        LOGGER.info("I")
+        library.debug("-d")
+        library.info("-i")
+        assert "".join(line.rpartition(": ")[2] for line in stream.getvalue().splitlines()) == expected
+
+
+def test_setting_up_again_replaces_what_was_set_up() -> None:
+    first, second = io.StringIO(), io.StringIO()
+    set_up(Log(), stream=first)
+    set_up(Log(), stream=second)
+    LOGGER.warning("once")
+    assert first.getvalue() == ""
+    assert second.getvalue().count("once") == 1
+
+
+@given(st.text(min_size=1, max_size=12), st.text(max_size=12), st.text(max_size=12))
+def test_a_secret_is_found_wherever_it_stands(secret: str, before: str, after: str) -> None:
+    if len(secret) >= 6 and HIDDEN not in secret:
+        assert secret not in redact(f"{before}\n{secret}\n{after}", [secret]).removeprefix(before).removesuffix(after)
+
+
+def test_a_long_text_is_searched_in_no_time() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "x", 1, "%s", ("a" * 300_000,), None)
+    assert Redactor(["secret-one"]).filter(record)
+    assert len(record.getMessage()) == 300_000
