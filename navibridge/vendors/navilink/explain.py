@@ -46,10 +46,10 @@ def explain(payload: bytes) -> Explained:
 
 def _fields(payload: bytes, frame: Frame) -> Iterator[ExplainedField]:
     """The fields as they stand in the payload, without their meaning."""
-    if frames.is_json(payload):
-        yield from _json_fields(orjson.loads(payload), frame)
-    elif frame.form.startswith("tcp_"):
+    if frame.form.startswith("tcp_"):
         yield from _slot_fields(tcp.slots(payload), payload)
+    elif frames.is_json(payload):
+        yield from _json_fields(orjson.loads(payload), frame)
     else:
         yield from _binary_fields(payload, frame)
 

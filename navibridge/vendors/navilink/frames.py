@@ -117,10 +117,11 @@ def parse(payload: bytes, device_id: str | None = None, *, topic: str = "") -> F
     if len(payload) > MAX_SIZE:
         raise FrameError(f"a payload of {len(payload)} bytes is more than AWS IoT carries", sort="too_large")
     device_id = device_id.lower() if device_id else None
+    # A gateway's id may begin with the byte of a brace; but no JSON has a control character where a TCP type stands.
+    if tcp.is_response(payload) or tcp.is_request(payload):
+        return _parse_tcp(payload, device_id)
     if is_json(payload):
         return _parse_object(_load(payload), device_id, topic)
-    if tcp.is_request(payload) or tcp.is_response(payload):
-        return _parse_tcp(payload, device_id)
     if packed.is_header(payload):
         return _parse_binary(payload, device_id, topic)
     raise FrameError(f"{len(payload)} bytes of no known form, starting {payload[:16].hex()}", sort="unknown_form")
