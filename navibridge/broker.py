@@ -12,7 +12,7 @@ import math
 import socket
 import ssl
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import aiomqtt
@@ -44,7 +44,7 @@ PENDING: Final = 50
 """Publishes that wait for their acknowledgement at the same time."""
 
 LARGEST_PAYLOAD: Final = 256 * 1024
-"""Bytes; what comes in larger is dropped. Nothing that the bridge listens to is nearly as large."""
+"""Bytes; what comes in larger arrives without its payload. Nothing the bridge listens to is nearly as large."""
 
 MOST_WAITING: Final = 1000
 """Messages that wait to be read; further ones are dropped."""
@@ -105,6 +105,7 @@ class Message:
         retain: going out, whether the broker shall keep it; coming in, whether it was kept rather than just published.
         response_topic: where its sender wants the answer (MQTT 5).
         correlation: what its sender knows the answer by (MQTT 5).
+        oversize: bytes of an incoming payload that was too large and is not here; 0 for one that is.
     """
 
     topic: str
@@ -113,6 +114,7 @@ class Message:
     retain: bool = False
     response_topic: str | None = None
     correlation: bytes | None = None
+    oversize: int = 0
 
 
 class LocalBroker:
@@ -121,10 +123,11 @@ class LocalBroker:
     Args:
         settings: host, port, protocol, credentials and certificates.
         client_id: the name the broker knows the bridge by; two with the same would throw each other out.
-        will: topic and payload that the broker publishes, retained, when the bridge is gone without a word.
+        will: topic and payload that the broker publishes, retained, when the bridge is gone without a word; ``None``
+            for who may go without one.
     """
 
-    def __init__(self, settings: Broker, *, client_id: str, will: tuple[str, str]) -> None:
+    def __init__(self, settings: Broker, *, client_id: str, will: tuple[str, str] | None) -> None:
         self._settings = settings
         self._client_id = client_id
         self._will = will
@@ -182,10 +185,6 @@ class LocalBroker:
 
     def _client(self, inbox: _Inbox) -> _Client:
         settings = self._settings
-        properties = None
-        if self._mqtt5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.MaximumPacketSize = LARGEST_PAYLOAD
         client = _Client(
             settings.host,
             settings.port,
@@ -195,10 +194,10 @@ class LocalBroker:
             protocol=aiomqtt.ProtocolVersion.V5 if self._mqtt5 else aiomqtt.ProtocolVersion.V311,
             # A command that was queued while the bridge was down would be hours old.
             clean_session=None if self._mqtt5 else True,
-            properties=properties,
             keepalive=settings.keepalive,
-            will=aiomqtt.Will(self._will[0], self._will[1].encode(), qos=1, retain=True),
+            will=self._will and aiomqtt.Will(self._will[0], self._will[1].encode(), qos=1, retain=True),
             tls_context=self._tls(),
+            tls_insecure=True if settings.tls.active and not settings.tls.verify else None,
             timeout=math.inf,  # every wait is limited here, where the limit can be named
             # aiomqtt makes one by calling the class; the link needs the very one.
             queue_type=cast("Any", lambda **_: inbox),
@@ -226,6 +225,7 @@ class LocalBroker:
                 reason="tls",
                 what_to_do="Check broker.tls: ca_file, cert_file and key_file.",
             ) from error
+        context.sslsocket_class = _TlsSocket
         if not tls.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -387,10 +387,11 @@ class _Inbox(asyncio.Queue["Message | None"]):
 
     def put_nowait(self, item: Any) -> None:
         """Called by aiomqtt for every message."""
-        if len(item.payload) > LARGEST_PAYLOAD:
-            self._drop(item, f"it has {len(item.payload)} bytes")
-        elif self.qsize() >= MOST_WAITING:
+        if self.qsize() >= MOST_WAITING:
             self._drop(item, f"{MOST_WAITING} others wait to be read")
+        elif (size := len(item.payload)) > LARGEST_PAYLOAD:
+            # Its sender is to be told; only the bytes are not kept.
+            super().put_nowait(replace(_incoming(item), payload=b"", oversize=size))
         else:
             super().put_nowait(_incoming(item))
 
@@ -405,10 +406,11 @@ class _Inbox(asyncio.Queue["Message | None"]):
 
 
 class _Client(aiomqtt.Client):
-    """aiomqtt's client, which leaves two things open: failing early, and letting go of a failed connection.
+    """aiomqtt's client, which leaves three things open that can not be mended from outside.
 
-    A connection that the broker closes before its welcome would be waited for until the time is up, and the socket, its
-    reader and a task of a connection that was given up would stay. Neither can be mended from outside.
+    A connection that the broker closes before its welcome would be waited for until the time is up. The socket, its
+    reader and a task of a connection that was given up would stay. And a link that breaks while something is to be
+    written would make asyncio log a traceback.
     """
 
     _given_up = False
@@ -439,6 +441,31 @@ class _Client(aiomqtt.Client):
             sock.close()
             raise ConnectionAbortedError("given up meanwhile")
         super()._on_socket_open(client, userdata, sock)
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ARG002 - paho's signature
+        def write() -> None:
+            try:
+                client.loop_write()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the connection is broken
+                if not self._disconnected.done():
+                    self._disconnected.set_exception(error)
+
+        def register() -> None:
+            if sock.fileno() >= 0:
+                self._loop.add_writer(sock, write)
+
+        self._loop.call_soon_threadsafe(register)
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """A socket that is closed when its handshake fails; paho leaves it to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 class _Demoted(logging.LoggerAdapter[logging.Logger]):
