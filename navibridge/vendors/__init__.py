@@ -8,6 +8,8 @@ A vendor is one folder here. Its package exports, by these names:
     open_session   (settings, context) -> Session: the life of one account
     explain        (payload) -> Explained: for the `decode` command
     simulator      (...) -> navibridge.simulation.Simulator: its simulated cloud
+    DEMO           the options of `simulator` that make a lively demo
+    servers        (settings) -> the servers that an account needs: for the `check` command
 
 The package's ``__init__`` imports nothing heavy: `Settings` is needed to check a configuration, the rest is imported
 inside the functions when it is used. Folders are found by looking; adding a vendor edits no other file.
@@ -18,7 +20,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -44,6 +46,23 @@ class Context:
     store: Store
     clock: Callable[[], float]
     count: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that an account needs.
+
+    Attributes:
+        name: what it is for, such as ``REST service``.
+        host: name or address.
+        port: of its TLS listener.
+        ca_file: PEM file of the only authorities to trust; ``None`` for those of the system.
+    """
+
+    name: str
+    host: str
+    port: int = 443
+    ca_file: str | None = None
 
 
 class Session(Protocol):
@@ -88,6 +107,7 @@ class Vendor(Protocol):
     TITLE: str
     Settings: type[AccountSettings]
     KINDS: tuple[Kind, ...]
+    DEMO: Mapping[str, Any]
 
     def open_session(self, settings: AccountSettings, context: Context) -> Session:
         """An account's session; opens nothing yet."""
@@ -99,6 +119,10 @@ class Vendor(Protocol):
 
     def simulator(self, devices: int, **options: object) -> Simulator:
         """The vendor's simulated cloud with that many devices; the options are the vendor's own."""
+        ...
+
+    def servers(self, settings: AccountSettings) -> tuple[Server, ...]:
+        """The servers that an account needs, in the order in which they are needed."""
         ...
 
 

@@ -7,14 +7,18 @@ they are asked for.
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from navibridge.config import AccountSettings, Options, Seconds
+from navibridge.vendors import Server
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from navibridge.model import Explained, Kind
     from navibridge.simulation import Simulator
     from navibridge.vendors import Context, Session
@@ -22,6 +26,11 @@ if TYPE_CHECKING:
     KINDS: tuple[Kind, ...]
 
 TITLE: Final = "NaviLink"
+
+DEMO: Final[Mapping[str, Any]] = MappingProxyType(
+    {"devices": 2, "dialects": ("json", "binary"), "speed": 60.0, "report": 5.0, "poll_interval": 10}
+)
+"""Two water heaters, one for each way of speaking, that live a minute in a second."""
 
 
 class Alerts(Options):
@@ -80,6 +89,16 @@ def simulator(devices: int, **options: Any) -> Simulator:
     from navibridge.vendors.navilink.simulator import simulator as make_simulator  # noqa: PLC0415 - as above
 
     return make_simulator(devices, **options)
+
+
+def servers(settings: Settings) -> tuple[Server, ...]:
+    """The servers that an account needs, in the order in which they are needed."""
+    address = urlsplit(settings.api_url)
+    ca_file = str(settings.ca_file) if settings.ca_file else None
+    return (
+        Server("REST service", address.hostname or "", address.port or 443, ca_file),
+        Server("AWS IoT", settings.iot_host, settings.iot_port, ca_file),
+    )
 
 
 class _Package(ModuleType):
