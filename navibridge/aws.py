@@ -50,6 +50,9 @@ __all__ = [
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_FAILURES: Final = (AwsCrtError, RuntimeError)
+"""What the library raises: the second for what it will not even begin."""
+
 FILTERS_PER_SUBSCRIBE: Final = 8
 """More topic filters in one SUBSCRIBE, and AWS IoT closes the connection (docs/protocol/mysa.md 3.5)."""
 
@@ -161,9 +164,12 @@ class CloudLink:
         return link
 
     @classmethod
-    def abandoned(cls) -> int:
-        """How many attempts were given up and still hold a file descriptor; the far end has to close them."""
-        return len(cls._abandoned)
+    def abandoned(cls, endpoint: Endpoint | None = None) -> int:
+        """How many attempts, at all or to one endpoint, were given up and still hold a file descriptor.
+
+        An attempt ends when the far end closes it; one that failed over a certificate after up to half a minute.
+        """
+        return sum(endpoint in (None, attempted) for attempted in list(cls._abandoned.values()))
 
     async def subscribe(self, filters: Sequence[str], qos: int = 1) -> dict[str, bool]:
         """Subscribe to topic filters; false stands for those that the cloud refused.
@@ -244,7 +250,7 @@ class CloudLink:
         try:
             async with asyncio.timeout(self._limits.goodbye):
                 await goodbye
-        except (TimeoutError, AwsCrtError) as error:
+        except (TimeoutError, *_FAILURES) as error:
             # The connection may have broken in this very moment, and then there is nobody left to answer.
             logger.debug("%s: no orderly close: %s", self.endpoint, error or "timeout")
         logger.info("%s: link closed", self.endpoint)
@@ -253,14 +259,14 @@ class CloudLink:
 
     async def _ask_first(self, credentials: Callable[[], Credentials]) -> None:
         """After an attempt that still hangs, ask in a way that we can break off, before the library is asked again."""
-        if self.endpoint not in self._abandoned.values():
+        if not self.abandoned(self.endpoint):
             return
         found = await self._diagnose(credentials())
         if found is not None:
             raise found
-        if len(self._abandoned) >= self._limits.abandoned:
+        if self.abandoned() >= self._limits.abandoned:
             raise LinkError(
-                f"{len(self._abandoned)} attempts to connect hang in the middle and can not be broken off",
+                f"{self.abandoned()} attempts to connect hang in the middle and can not be broken off",
                 reason="exhausted",
                 what_to_do="Restart the bridge should this last for hours; each of them holds a file descriptor.",
             )
@@ -281,10 +287,8 @@ class CloudLink:
         )
         try:
             client: _Client = _Mqtt5(options) if self.endpoint.protocol == "MQTT5" else _Mqtt3(options)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # the latter is what the library makes of a file that is no PEM
             raise unreadable_authorities(self.endpoint, error) from error
-        except AwsCrtError as error:
-            raise _link_error(self.endpoint, error) from error
         self._client = client
         attempt = client.connect()
         try:
@@ -317,7 +321,7 @@ class CloudLink:
                 await opened
         except TimeoutError as error:
             raise found or _late(self.endpoint, self._limits.opening, "timeout") from error
-        except AwsCrtError as error:
+        except _FAILURES as error:
             found = await (asked or diagnosis())
             raise found or _link_error(self.endpoint, error) from error
         except _ConnectRefused as error:
@@ -370,7 +374,7 @@ class CloudLink:
     def _sent(self, client: _Client, future: Future[Any]) -> None:
         try:
             client.acknowledged(future)
-        except (LinkError, AwsCrtError) as error:
+        except (LinkError, *_FAILURES) as error:
             self.unconfirmed += 1
             logger.debug("%s: a message was not acknowledged: %s", self.endpoint, error)
 
@@ -417,7 +421,7 @@ class CloudLink:
                 return await waiter
         except TimeoutError as error:
             raise _late(self.endpoint, limit, overdue) from error
-        except AwsCrtError as error:
+        except _FAILURES as error:
             raise _link_error(self.endpoint, error) from error
 
     def _fail_waiters(self) -> None:
@@ -512,7 +516,7 @@ class _Mqtt3:
             error = future.exception()
             if error is None:
                 answer.set_result(None)
-            elif isinstance(error, AwsCrtError):
+            elif isinstance(error, _FAILURES):
                 answer.set_exception(error)
             else:  # a bare Exception that carries the return code of CONNACK
                 answer.set_exception(_ConnectRefused(str(error)))
@@ -659,7 +663,7 @@ def _started(operation: Callable[[Any], Future[Any]], packet: object) -> Future[
     """The operation's future, also when the library refuses to begin: as its 3.1.1 client does it."""
     try:
         return operation(packet)
-    except AwsCrtError as error:
+    except _FAILURES as error:
         refused: Future[Any] = Future()
         refused.set_exception(error)
         return refused
@@ -737,14 +741,23 @@ _NAMES: Final = {
     "AWS_ERROR_MQTT_UNEXPECTED_HANGUP": "closed",
     "AWS_ERROR_MQTT5_DISCONNECT_RECEIVED": "closed",
     "AWS_ERROR_HTTP_CONNECTION_CLOSED": "closed",
+    "AWS_ERROR_MQTT_CANCELLED_FOR_CLEAN_SESSION": "closed",
+    "AWS_ERROR_MQTT_CONNECTION_DESTROYED": "closed",
+    "AWS_ERROR_MQTT_CONNECTION_SHUTDOWN": "closed",
+    "AWS_ERROR_MQTT_NOT_CONNECTED": "closed",
+    "AWS_ERROR_MQTT5_OPERATION_FAILED_DUE_TO_OFFLINE_QUEUE_POLICY": "closed",
+    "AWS_ERROR_MQTT5_USER_REQUESTED_STOP": "closed",
     "AWS_IO_SOCKET_CLOSED": "closed",
+    "AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR": "connect_refused",
 }
 
 _INDECISIVE: Final = frozenset({"timeout", "closed", "unreachable"})
 """Findings that a slow network explains as well: the attempt goes on."""
 
 
-def _link_error(endpoint: Endpoint, error: AwsCrtError) -> LinkError:
+def _link_error(endpoint: Endpoint, error: Exception) -> LinkError:
+    if not isinstance(error, AwsCrtError):
+        return LinkError(f"{endpoint}: {error}", reason="failed")
     reason = _NAMES.get(error.name, "tls" if "_TLS_" in error.name else "failed")
     text = {"closed": "closed the connection", "timeout": "does not answer"}.get(reason, f"failed: {error.message}")
     return LinkError(f"{endpoint} {text} ({error.name})", reason=reason, what_to_do=ADVICE.get(reason, ""))

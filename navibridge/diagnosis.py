@@ -102,16 +102,19 @@ async def diagnose(
         The finding, or ``None`` when the upgrade is granted, so that at least now nothing is wrong. Its reason is one
         of the keys of `ADVICE`.
     """
+    connected = False
     try:
         async with asyncio.timeout(limit):
             reader, writer = await _dial(endpoint)
+            connected = True
             try:
                 head = await _ask(endpoint, reader, writer, _upgrade_request(endpoint, credentials, clock()))
             finally:
                 writer.transport.abort()
             _judge(endpoint, credentials, head, clock())
     except TimeoutError:
-        return _finding(endpoint, "timeout", f"no answer within {limit:g} s")
+        text = "the request for a WebSocket was not answered" if connected else "no TLS connection"
+        return _finding(endpoint, "timeout", f"{text} within {limit:g} s")
     except LinkError as finding:
         return finding
     return None
@@ -209,8 +212,8 @@ def _judge(endpoint: Endpoint, credentials: Credentials, head: bytes, now: float
     status = int(answer[1]) if answer else 0
     if status == HTTPStatus.SWITCHING_PROTOCOLS:
         return
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _finding(endpoint, "service", f"the service is out of order ({status})")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise _finding(endpoint, "service", f"the service turns everybody away ({status})")
     if status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise _finding(endpoint, "service", f"this is no AWS IoT endpoint: it answers {status or 'no HTTP'}")
     refused = f"the upgrade was refused ({status})"

@@ -5,8 +5,8 @@
                                                         ◀── Cloud.publish
 
 It knows nothing of any vendor; a `navibridge.simulation.Simulator` knows nothing of sockets. Each simulator has a
-broker of its own, as each vendor has an AWS account of its own. Whatever can go wrong with the real services can be
-made to go wrong here at any time: see `Faults` and `SimulatedCloud.drop_all`.
+broker of its own, as each vendor has an AWS account of its own; MQTT 5 is translated for it. Whatever can go wrong with
+the real services can be made to go wrong here at any time: see `Faults` and `SimulatedCloud.drop_all`.
 
 What a client must be shown to take this for the real thing is in docs/protocol/navilink.md 15 and 17, and in
 docs/protocol/mysa.md 11 and 14.
@@ -34,7 +34,8 @@ import trustme
 from aiohttp import WSMsgType, web
 
 from navibridge import sigv4
-from navibridge.demo.broker import AWS, Broker, ClientInfo, Kind, Message, Rules
+from navibridge.demo.broker import AWS, Broker, ClientInfo, Kind, MalformedPacket, Message, Rules
+from navibridge.demo.mqtt5 import Translator
 from navibridge.simulation import Reply, Request
 
 if TYPE_CHECKING:
@@ -308,7 +309,8 @@ class SimulatedCloud:
         socket.headers["Date"] = self._date()
         await socket.prepare(request)
         self.counts.upgrades += 1
-        pipe = _Pipe(socket, transport, self.faults)
+        translator = Translator(self.rules.max_packet_size)
+        pipe = _Pipe(socket, transport, translator, self.faults)
         broker = self._brokers[id(simulator)]
         broker.rules = self._rules_of(simulator)
         connection = broker.attach(pipe, principal=principal)
@@ -317,7 +319,9 @@ class SimulatedCloud:
             async for message in socket:
                 if message.type is not WSMsgType.BINARY:
                     break
-                connection.receive(message.data)
+                connection.receive(translator.to_broker(message.data))
+        except MalformedPacket as error:
+            connection.drop(str(error))
         finally:
             connection.lost()
             pipe.close()
@@ -340,9 +344,12 @@ class SimulatedCloud:
 class _Pipe:
     """A WebSocket as the broker's `navibridge.demo.broker.Transport`: one MQTT packet in one binary message."""
 
-    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport, faults: Faults) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, translator: Translator, faults: Faults
+    ) -> None:
         self._socket = socket
         self._transport = transport
+        self._translator = translator
         self._faults = faults
         self._loop = asyncio.get_running_loop()
         self._packets: deque[tuple[float, bytes]] = deque()
@@ -357,6 +364,7 @@ class _Pipe:
             return
         if kind == Kind.CONNACK and self._faults.close_after_connack is not None:
             self._end = self._loop.call_later(self._faults.close_after_connack, self._transport.abort)
+        packet = self._translator.to_client(packet)
         self._packets.append((self._loop.time() + self._faults.latency, packet))
         self._waiting += len(packet)
         self._news.set()
