@@ -6,9 +6,9 @@ Its dialects:
     json87   87 fields, the captured firmware
     binary   `docs/protocol/navilink-binary.md`: a status is a packed record under the status command, whatever caused
              it. A packed record has no room for a session, so everything else, acknowledgements of controls
-             included, is the eight-byte header with the command's own code, then the JSON envelope. Asked in JSON it
-             answers on the request's response topic; asked by an eight-byte poll, which names none, on its own
-             ``cmd/52/{dev}/res...``.
+             included, is the eight-byte header with the command's own code, then the JSON envelope. It answers on
+             the response topic of a JSON request, and on its own ``cmd/52/{dev}/res...`` where there is none (an
+             eight-byte poll) or where only the topic could tell whose record it is, and does not.
 """
 
 from __future__ import annotations
@@ -268,7 +268,9 @@ class HeatPump(Appliance):
     def _say_status(self, asked: Asked, reason: int) -> None:
         if self.dialect == "binary" and reason >> 24 != CONTROL_CLASS:
             record = packed.encode(reports.packed_status(self.unit))
-            self._say(asked.reply_topic, packed.encode_header(Query.STATUS, self.mac) + record)
+            named = self.address in asked.reply_topic.split("/")
+            topic = asked.reply_topic if named else f"cmd/52/{self.address}/res"
+            self._say(topic, packed.encode_header(Query.STATUS, self.mac) + record)
             return
         self._say_json(asked.reply_topic, asked, {"status": self._status(reason)})
 
