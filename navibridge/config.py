@@ -126,11 +126,15 @@ def _host(given: str) -> str:
 def _path(given: object) -> object:
     if not isinstance(given, str) or not given:
         return given
-    return Path(getattr(given, "directory", None) or "", sources.expanded(given))
+    path = sources.expanded(given)
+    if str(path).startswith("~"):  # nobody's home; `load` says so
+        return path
+    return Path(getattr(given, "directory", None) or "", path)
 
 
 def _readable(given: Path) -> Path:
-    if not given.is_file() or not os.access(given, os.R_OK):
+    # In this order: is_file raises where a directory on the way may not be entered, and access does not.
+    if not os.access(given, os.R_OK) or not given.is_file():
         raise ValueError("no such file, or not readable")
     return given
 
@@ -472,6 +476,9 @@ def load(
 
     config, found = _validated(tree, vendors, vendor_names, need_account=need_account)
     problems += found
+    if config is not None and str(config.state_dir).startswith("~"):
+        message = "the home directory is not known; set state_dir, such as by NAVIBRIDGE_STATE_DIR, to a full path"
+        problems.append(Problem(_where(tree, ("state_dir",)), "state_dir", message))
     if config is None or problems:
         raise ConfigError(mistakes.in_order(problems))
     warnings += _doubts(config, tree)

@@ -180,8 +180,9 @@ def _read(path: Path, source: str) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError([Problem(source, "", f"can not be read: {error.strerror or error}")]) from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero character in it
+        message = f"can not be read: {getattr(error, 'strerror', None) or error}"
+        raise ConfigError([Problem(source, "", message)]) from error
     if len(content) > MAX_BYTES:
         raise ConfigError([Problem(source, "", f"is larger than {MAX_BYTES // 1024} KiB; is it the right file?")])
     try:
@@ -430,7 +431,7 @@ def read_dotenv(path: Path, warnings: list[Problem]) -> dict[str, Text]:
     without quotes a value ends before white space with a ``#``. A ``$`` is never anything but itself. Such a file is
     often shared with other programs, so that what can not be read is a warning.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where the directory may not be entered
         return {}
     try:
         content = _read(path, path.name)

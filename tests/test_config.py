@@ -200,6 +200,7 @@ BROKEN = {
     "unknown level": Broken(A + "log: {level: inof}", ("log.level: given 'inof', allowed: debug, info, warning, error, did you mean 'info'?",)),
     "negative time": Broken(A + "commands: {ttl: -5}", ("commands.ttl: given '-5', allowed: a time",)),
     "no queue": Broken(A + "commands: {queue: 0}", ("commands.queue: given '0', allowed: a whole number, from 1",)),
+    "home of nobody": Broken(A + "state_dir: ~nobody-at-all/x", ("config.yaml:2: state_dir: the home directory is not known",)),
     "absurdly long value": Broken(A + f"log: {{level: {'x' * 500}}}", (f"log.level: given '{'x' * 40}'…, allowed",)),
     # secrets and variables
     "unknown secret": Broken(A + "broker: {username: !secret acm}", ("config.yaml:2: broker.username: no secret 'acm' in secrets.yaml, did you mean 'acme'?",)),
@@ -209,6 +210,7 @@ BROKEN = {
     "variable of the wrong type": Broken(
         A + "broker: {port: '${PORT}'}", ("broker.port: given a value with ${PORT} in it, allowed: a whole number",), {"PORT": PASSWORD}
     ),
+    "path with a zero character": Broken(A, ("can not be read: embedded null byte",), {"NAVIBRIDGE_CONFIG": "a\0b"}),
     # the environment
     "variable with a misspelt option": Broken(
         A, ("NAVIBRIDGE_BROKER__HOTS: broker.hots: unknown option, did you mean 'host'?",), {"NAVIBRIDGE_BROKER__HOTS": "nas"}
