@@ -97,6 +97,10 @@ def test_faults_in_words(code: int, sub_code: int | None, words: str) -> None:
     assert faults.describe(code, sub_code) == words
 
 
+def test_an_alert_without_a_code_still_says_something() -> None:
+    assert faults.describe_heat_pump({}) == faults.describe_gas({}) == "error"
+
+
 def test_every_detail_belongs_to_a_fault() -> None:
     assert set(faults.DETAILS) <= set(faults.FAULTS)
 

@@ -100,6 +100,11 @@ def test_tcp_channels_mean_what_their_record_says() -> None:
     assert found["channels[0].deviceSorting"].value == "NPE2"
 
 
+def test_lists_of_mixed_content_are_shown_as_they_are() -> None:
+    found = fields(b'{"response": {"status": {"dhwTemperature": 104}, "odd": [1, {"a": 2}]}}')
+    assert (found["odd[0]"].raw, found["odd[1].a"].raw) == (1, 2)
+
+
 def test_values_are_those_of_the_frame() -> None:
     data = payload("mqtt_status_response")
     assert explain(data).values == devices.decode(frames.parse(data)).values

@@ -169,6 +169,16 @@ def test_a_request_says_where_its_answer_belongs() -> None:
     assert frame.request_topic == asked["requestTopic"]
 
 
+def test_an_envelope_may_say_less_than_usual() -> None:
+    frame = frames.parse(b'{"protocolVersion": 2, "sessionID": 4, "response": {"failCode": 2}}', MAC)
+    assert (frame.form, frame.session_id, frame.device_type, frame.device_id) == ("control_fail", "4", 52, MAC)
+
+
+def test_a_wide_message_is_not_a_deep_one() -> None:
+    entry = {"enable": 2, "week": 254, "hour": 6, "min": 0, "mode": 1, "param": 98}
+    assert len(frames.parse(enveloped({"reservation": [entry] * 100})).fields["reservation"]) == 100
+
+
 def test_units_of_a_cascade_speak_together() -> None:
     message = sample("gas_channelstatus_response")["payload"]
     unit = message["response"]["channelStatus"]["channel"]["unitInfo"]["unitStatusList"][0]
@@ -215,7 +225,7 @@ WRONG = {
     "not_an_object": [b"[]", b" [1, 2]"],
     "too_large": [b'{"a": "' + b"x" * frames.MAX_SIZE + b'"}'],
     "too_deep": [b'{"status": ' + b'{"a":' * 100 + b"1" + b"}" * 101],
-    "unknown_object": [b"{}", b'{"a": 1}', b'{"some_thing": 1}'],
+    "unknown_object": [b"{}", b'{"status": null}', b'{"a": 1}', b'{"some_thing": 1}'],
     "wrong_type": [
         b'{"response": 1}',
         b'{"response": []}',

@@ -216,3 +216,26 @@ def test_both_spellings_of_the_misspelt_field_are_read() -> None:
         assert devices.HEAT_PUMP.decode("status", {name: 20}).values == {"element_lower_on_difference": 2.0}
     for name in ("mixingValueUse", "mixingValveUse"):
         assert devices.HEAT_PUMP.decode("feature", {name: 2}).values == {"supports_mixing_valve": True}
+
+
+def test_a_word_that_the_wire_does_not_know_is_not_encoded() -> None:
+    with pytest.raises(ValueError, match="half_asleep"):
+        codecs.table("mood", {1: "awake"}).encode("half_asleep")
+    schedule = devices.HEAT_PUMP.by_key["reservation_list"].reads[0].codec
+    with pytest.raises(ValueError, match="not written"):
+        schedule.encode("Mon-Fri 06:15")
+
+
+@pytest.mark.parametrize("raw", ["x", [5], [{"week": "x"}], 7])
+def test_a_schedule_of_the_wrong_type_is_unknown(raw: Any) -> None:
+    for form in ("reservations", "tou", "recirculation_schedule"):
+        decoded = devices.HEAT_PUMP.decode(form, {"reservation": raw})
+        texts = {key: value for key, value in decoded.values.items() if isinstance(value, str)}
+        assert texts == {}
+        assert decoded.unknown == {"reservation": raw} or isinstance(raw, list)
+
+
+def test_energy_counts_and_watt_hours_are_integers() -> None:
+    for codec in (codecs.ENERGY_COUNT, codecs.WATT_HOURS, codecs.counting("entries")):
+        with pytest.raises(TypeError):
+            codec.decode("5")

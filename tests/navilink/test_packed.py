@@ -94,6 +94,12 @@ def test_a_value_too_large_is_not_sent() -> None:
     assert caught.value.sort == "out_of_range"
 
 
+def test_a_header_cut_short_is_refused() -> None:
+    with pytest.raises(FrameError) as caught:
+        packed.decode_header(PACKED_EXAMPLE[:7])
+    assert caught.value.sort == "truncated"
+
+
 def test_slots_lie_where_the_page_says() -> None:
     slots = list(packed.slots(PACKED_EXAMPLE[8:], 8))
     assert [slot.name for slot in slots] == list(packed.FIELDS)

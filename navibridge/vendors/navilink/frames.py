@@ -225,7 +225,7 @@ def _parse_bare(message: dict[str, Any], device_id: str | None, topic: str) -> F
         return _enveloped("connection", connection, message, body, device_id)
     if "clientID" in message and "timestamp" in message:
         return _enveloped("connection", {"timestamp": message["timestamp"]}, message, {}, device_id)
-    if not any(name in message for name, _ in _BODIES):
+    if all(message.get(name) is None for name, _ in _BODIES):
         message = _wire_names(message, _FLAT_MARKS)
         if not _FLAT_MARKS.isdisjoint(message):
             fields = {name: raw for name, raw in message.items() if name not in _FLAT_ENVELOPE}
@@ -240,10 +240,9 @@ def _parse_body(message: dict[str, Any], response: dict[str, Any], device_id: st
         body = response.get(name)
         if body is not None:
             return reader(name, body, message, response, device_id)
-    if response is not message:
-        for name in _TOP_LEVEL_BODIES:
-            if message.get(name) is not None:
-                return _READERS[name](name, message[name], message, response, device_id)
+    for name in _TOP_LEVEL_BODIES:
+        if message.get(name) is not None:
+            return _READERS[name](name, message[name], message, response, device_id)
     if "reservation" in response or "reservationUse" in response or "schedule" in response:
         return _parse_schedule(message, response, device_id, topic)
     if "usage" in response or "typeOfUsage" in response:
