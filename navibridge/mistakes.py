@@ -41,6 +41,8 @@ def message(
     option = _shape_of(path, shape)
     if sort == "missing":
         return f"missing: {option.get('description', '')}"
+    if sort == "value_error" and isinstance(node, Branch):  # a rule about several options
+        return str(found["msg"]).removeprefix("Value error, ")
     if isinstance(node, Branch | Listing):
         given = "a section" if isinstance(node, Branch) else "a list"
     elif isinstance(node, Text):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from navibridge import config, vendors
 from navibridge.config import AccountSettings, Config, DeviceSettings, Loaded, Options, Seconds, Secret, Tls
@@ -32,6 +32,19 @@ class Acme(AccountSettings):
     wait_file: str | None = Field(None, description="An option of which the name ends like a file's.")
     zones: list[int] = Field([], description="Zones to show.")
     limit: Annotated[float, Field(ge=0, le=9)] | None = Field(5, description="A limit that can be switched off.")
+
+    @field_validator("wait_file")
+    @classmethod
+    def _no_slash(cls, given: str) -> str:
+        if given.startswith("/"):
+            raise ValueError("must not begin with a slash")
+        return given
+
+    @model_validator(mode="after")
+    def _zones_need_gas(self) -> Acme:
+        if self.zones == [9] and not self.gas_units:
+            raise ValueError("zones are for gas units only")
+        return self
 
 
 class Other(AccountSettings):
@@ -169,6 +182,12 @@ BROKEN = {
     ),
     "bad item of a list": Broken(
         A.replace("vendor", "zones: [1, two], vendor"), ("config.yaml:1: accounts.home.zones.1: given 'two', allowed: a whole number",)
+    ),
+    "rule of a vendor about one option": Broken(
+        A.replace("vendor", "wait_file: /x, vendor"), ("config.yaml:1: accounts.home.wait_file: given '/x': must not begin with a slash",)
+    ),
+    "rule of a vendor about several options": Broken(
+        A.replace("vendor", "zones: [9], vendor"), ("config.yaml:1: accounts.home: zones are for gas units only",)
     ),
     "limit of a vendor": Broken(
         A.replace("vendor", "limit: 10, vendor"), ("accounts.home.limit: given '10', allowed: a number, from 0 to 9; or off",)

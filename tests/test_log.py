@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from navibridge.config import Log
-from navibridge.log import HIDDEN, Redactor, redact, set_up
+from navibridge.log import HIDDEN, Redactor, forwarded, redact, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,6 +138,17 @@ def test_levels_of_the_bridge_and_of_libraries() -> None:
         library.debug("-d")
         library.info("-i")
         assert "".join(line.rpartition(": ")[2] for line in stream.getvalue().splitlines()) == expected
+
+
+def test_warnings_can_be_handed_on() -> None:
+    taken: list[bytes] = []
+    redactor = set_up(Log(), [PASSWORD], io.StringIO())
+    with forwarded(redactor, taken.append):
+        LOGGER.info("not this")
+        LOGGER.warning("but %s", PASSWORD)
+    LOGGER.warning("not any more")
+    (line,) = taken
+    assert json.loads(line)["message"] == f"but {HIDDEN}"
 
 
 def test_setting_up_again_replaces_what_was_set_up() -> None:
