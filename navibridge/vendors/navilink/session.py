@@ -28,7 +28,7 @@ from navibridge.rest import Rest
 from navibridge.vendors.navilink import devices, messages, packed
 from navibridge.vendors.navilink.api import Api
 from navibridge.vendors.navilink.auth import Auth
-from navibridge.vendors.navilink.codes import HEAT_PUMP_TYPE, INTERVAL_EXCEEDED
+from navibridge.vendors.navilink.codes import INTERVAL_EXCEEDED
 from navibridge.vendors.navilink.commanding import FAILURES, Waiting, is_news
 from navibridge.vendors.navilink.frames import Frame, parse
 from navibridge.vendors.navilink.link import Doubts, Link
@@ -501,7 +501,8 @@ class NavilinkSession:
         candidates = [
             unit
             for unit in self._units.values()
-            if prefix.encode().ljust(packed.PREFIX_SIZE, b"\0") in packed.prefixes(unit.listed.mac)
+            if unit.kind is devices.HEAT_PUMP
+            and prefix.encode().ljust(packed.PREFIX_SIZE, b"\0") in packed.prefixes(unit.listed.mac)
         ]
         if len(candidates) == 1:
             return candidates[0].id
@@ -543,7 +544,7 @@ class NavilinkSession:
         Raises:
             FrameError: it is not what devices of this sort say.
         """
-        if (devices.kind_of(HEAT_PUMP_TYPE) is unit.kind) is frame.form.startswith(("gas_", "tcp_")):
+        if (unit.kind is devices.HEAT_PUMP) is frame.form.startswith(("gas_", "tcp_")):
             raise FrameError(f"a frame of form {frame.form} from a {unit.kind.name}", sort="wrong_kind")
         if frame.form == "energy":
             today = self._today()
