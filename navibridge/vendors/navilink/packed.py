@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from navibridge.errors import FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 FIELDS: Final = (
     "dhw_charge_per",
@@ -102,7 +102,7 @@ def decode(record: bytes) -> dict[str, int]:
     Raises:
         FrameError: another layout version, or a length that does not match the number of fields.
     """
-    return {slot.name: slot.raw for slot in slots(record) if isinstance(slot.raw, int) and slot.raw != NOT_AVAILABLE}
+    return {name: raw for name, raw in zip(*_read(record), strict=True) if raw != NOT_AVAILABLE}
 
 
 def slots(record: bytes, start: int = 0) -> Iterator[Slot]:
@@ -111,6 +111,12 @@ def slots(record: bytes, start: int = 0) -> Iterator[Slot]:
     Raises:
         FrameError: as `decode`.
     """
+    for index, (name, raw) in enumerate(zip(*_read(record), strict=True)):
+        yield Slot(name, start + _RECORD_HEAD.size + 2 * index, 2, raw)
+
+
+def _read(record: bytes) -> tuple[Sequence[str], tuple[int, ...]]:
+    """The names and the raw values of a record, in their order."""
     if len(record) < _RECORD_HEAD.size:
         raise FrameError(f"a packed record of {len(record)} bytes is too short", sort="truncated")
     version, count = _RECORD_HEAD.unpack_from(record)
@@ -119,6 +125,5 @@ def slots(record: bytes, start: int = 0) -> Iterator[Slot]:
     if len(record) != _RECORD_HEAD.size + 2 * count:
         raise FrameError(f"a packed record of {count} fields is {len(record)} bytes long", sort="packed_length")
     values = struct.unpack_from(f">{count}h", record, _RECORD_HEAD.size)
-    for index, value in enumerate(values):
-        name = FIELDS[index] if index < len(FIELDS) else f"field_{index + 1}"
-        yield Slot(name, start + _RECORD_HEAD.size + 2 * index, 2, value)
+    beyond = (f"field_{number}" for number in range(len(FIELDS) + 1, count + 1))
+    return (*FIELDS[:count], *beyond), values
