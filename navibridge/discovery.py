@@ -334,7 +334,11 @@ class _Components:
                 name = composite.key.replace("_", " ").capitalize() if found else None
                 found[composite.key] = self._composite(composite, name, roles)
                 shown |= {row.key for role, row in roles.items() if role not in _MEASURED_ROLES}
-        own = {self._component_id(row): self._entity(row) for key, row in self._rows.items() if key not in shown}
+        own = {
+            self._component_id(row): self._entity(row)
+            for key, row in self._rows.items()
+            if row.announced and key not in shown
+        }
         core = self._core()
         if clashes := (found.keys() & own.keys()) | ((found | own).keys() & core.keys()):
             raise ValueError(f"{self._kind.name}: two components would be called {', '.join(sorted(clashes))}")

@@ -178,6 +178,8 @@ class Attribute:
         aliases: further names a command may use for it.
         category: ``None`` (main), ``config`` or ``diagnostic``.
         enabled: whether Home Assistant shows it without being asked.
+        announced: whether Home Assistant is told of it at all. A fact that never changes, such as what a unit can do,
+            stands in the state document and would only lengthen everybody's list of entities.
         icon: ``mdi:...``, only where no device class brings one.
         about: one sentence for the documentation tables.
         source: section of the protocol page that states it.
@@ -198,6 +200,7 @@ class Attribute:
     aliases: tuple[str, ...] = ()
     category: Literal["config", "diagnostic"] | None = None
     enabled: bool = True
+    announced: bool = True
     icon: str | None = None
     about: str = ""
     source: str = ""
