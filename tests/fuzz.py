@@ -20,7 +20,7 @@ from support import navilink
 
 from navibridge.errors import FrameError
 from navibridge.vendors.navilink import devices, frames, packed, tcp
-from navibridge.vendors.navilink.explain import explain
+from navibridge.vendors.navilink.explaining import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

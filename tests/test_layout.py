@@ -116,7 +116,7 @@ def vendor_modules() -> list[Path]:
     return [path for path in MODULES if path.parent.parent.name == "vendors"]
 
 
-EFFECTFUL = {"__init__", "auth", "api", "session", "gas", "simulator"}
+EFFECTFUL = {"__init__", "auth", "api", "session", "link"}
 """The modules of a vendor that may wait, log and look at the clock; all others are pure."""
 
 
@@ -133,7 +133,7 @@ def test_a_vendor_knows_neither_the_local_side_nor_another_vendor(path: Path) ->
         inner = target.removeprefix("navibridge.").split(".")
         if target.startswith("navibridge."):
             assert inner[0] not in local, f"{path} imports {target}"
-            assert inner[0] != "vendors" or len(inner) == 1 or inner[1] in (vendor, "Context"), f"{path}: {target}"
+            assert inner[0] != "vendors" or len(inner) == 1 or inner[1] in (vendor, "Context", "Server"), f"{path}: {target}"
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if "vendors" not in path.parts], ids=name_of)
@@ -155,7 +155,7 @@ def test_help_does_not_load_the_heavy_parts() -> None:
     code = (
         "import sys, navibridge.cli\n"
         "heavy = {'awscrt', 'aiohttp', 'aiomqtt', 'pydantic', 'yaml', 'rich', 'trustme'} & set(sys.modules)\n"
-        "sys.exit(', '.join(sorted(heavy)))"
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -27,6 +27,8 @@ from support import mosquitto as brokers
 from support.house import house
 from support.listener import listening
 
+from navibridge import vendors
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -47,7 +49,7 @@ class Figure:
 
 def water_heaters(devices: int, **options: Any) -> Any:
     quick = {"answer": (0.0, 0.0), "notice": (0.05, 0.1), "control_interval": 0.0, "report": 86_400.0}
-    return importlib.import_module("navibridge.vendors.navilink.simulator").simulator(devices, **quick | options)
+    return vendors.load("navilink").simulator(devices, **quick | options)
 
 
 async def decode() -> list[Figure]:

@@ -11,7 +11,7 @@ from support.navilink import PACKED_EXAMPLE, binary, messages, payload
 from navibridge.errors import FrameError
 from navibridge.model import ExplainedField
 from navibridge.vendors.navilink import devices, frames, packed
-from navibridge.vendors.navilink.explain import explain
+from navibridge.vendors.navilink.explaining import explain
 
 
 def fields(data: bytes) -> dict[str, ExplainedField]:

@@ -20,7 +20,7 @@ from yarl import URL
 
 from navibridge import sigv4
 from navibridge.demo.cloud import SimulatedCloud
-from navibridge.vendors.navilink.simulator import EMAIL, PASSWORD, NavilinkCloud, simulator
+from navibridge.vendors.navilink.simulated.cloud import EMAIL, PASSWORD, NavilinkCloud, simulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

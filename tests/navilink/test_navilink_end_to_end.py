@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ QUICK = {"answer": (0.0, 0.02), "notice": (0.05, 0.1), "control_interval": 0.0}
 
 
 def cloud(devices: int = 1, **options: Any) -> Any:
-    return importlib.import_module("navibridge.vendors.navilink.simulator").simulator(devices, **QUICK | options)
+    return vendors.load("navilink").simulator(devices, **QUICK | options)
 
 
 def topics(simulator: Any) -> list[str]:

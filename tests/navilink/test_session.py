@@ -19,7 +19,7 @@ from navibridge.store import Store
 from navibridge.vendors.navilink import Settings, packed
 from navibridge.vendors.navilink.codes import Query
 from navibridge.vendors.navilink.session import NavilinkSession, Timing
-from navibridge.vendors.navilink.simulator import NavilinkCloud, RestFault, simulator
+from navibridge.vendors.navilink.simulated.cloud import NavilinkCloud, RestFault, simulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

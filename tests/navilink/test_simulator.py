@@ -18,9 +18,9 @@ from navibridge.vendors.navilink import frames, messages, packed, schedules
 from navibridge.vendors.navilink.codes import GasCommand, GasQuery, Query
 from navibridge.vendors.navilink.simulated import reports
 from navibridge.vendors.navilink.simulated.appliance import Agenda
+from navibridge.vendors.navilink.simulated.cloud import RestFault
 from navibridge.vendors.navilink.simulated.physics import Heater, Model, Phase, Setting
 from navibridge.vendors.navilink.simulated.tankless import Tankless
-from navibridge.vendors.navilink.simulator import RestFault
 
 
 @pytest.fixture

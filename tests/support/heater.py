@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from navibridge.simulation import Reply, Request
 from navibridge.vendors.navilink import messages
 from navibridge.vendors.navilink.codes import Query
-from navibridge.vendors.navilink.simulator import EMAIL, PASSWORD, simulator
+from navibridge.vendors.navilink.simulated.cloud import EMAIL, PASSWORD, simulator
 
 if TYPE_CHECKING:
     from navibridge.vendors.navilink.simulated.appliance import Appliance

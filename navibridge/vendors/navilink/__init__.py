@@ -6,8 +6,7 @@ they are asked for.
 
 from __future__ import annotations
 
-import sys
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -79,14 +78,14 @@ def open_session(settings: Settings, context: Context) -> Session:
 
 def explain(payload: bytes) -> Explained:
     """Take a payload apart. Raises `FrameError`."""
-    from navibridge.vendors.navilink.explain import explain as explain_payload  # noqa: PLC0415 - as above
+    from navibridge.vendors.navilink.explaining import explain as taken_apart  # noqa: PLC0415 - as above
 
-    return explain_payload(payload)
+    return taken_apart(payload)
 
 
 def simulator(devices: int, **options: Any) -> Simulator:
-    """The simulated cloud with that many devices; see `navibridge.vendors.navilink.simulator.simulator`."""
-    from navibridge.vendors.navilink.simulator import simulator as make_simulator  # noqa: PLC0415 - as above
+    """The simulated cloud with that many devices; see `navibridge.vendors.navilink.simulated.cloud.simulator`."""
+    from navibridge.vendors.navilink.simulated.cloud import simulator as make_simulator  # noqa: PLC0415 - as above
 
     return make_simulator(devices, **options)
 
@@ -99,17 +98,6 @@ def servers(settings: Settings) -> tuple[Server, ...]:
         Server("REST service", address.hostname or "", address.port or 443, ca_file),
         Server("AWS IoT", settings.iot_host, settings.iot_port, ca_file),
     )
-
-
-class _Package(ModuleType):
-    """This package: importing a submodule would otherwise put it in the place of the function of its name."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (isinstance(value, ModuleType) and name in ("explain", "simulator")):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -7,5 +7,5 @@
     appliance    what every device on the wire has: address, voice, faults, a plan of answers
     heater, gas  the two sorts of it: requests in, answers and notices out
 
-`navibridge.vendors.navilink.simulator` is the cloud around them.
+`navibridge.vendors.navilink.simulated.cloud` is the cloud around them.
 """
