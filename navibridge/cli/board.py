@@ -117,7 +117,7 @@ class Board:
             if known is None or state is before:
                 continue
             self._printed[topic] = state
-            keys = main_keys(known) if before is None else [key for key in state if key not in _PASSING]
+            keys = main_keys(known) if before is None else _telling(known, state)
             changed = [key for key in keys if before is None or before.get(key) != state.get(key)]
             if changed:
                 lines.append(f"{topic}: {_words(known, state, changed)}")
@@ -185,6 +185,12 @@ def main_keys(device: Known) -> list[str]:
     ]
     keys = dict.fromkeys([*(key for key in roles if table.by_key[key].quantity.sort is not Sort.FLAG), *measured])
     return [key for key in keys if key in device.attributes][:MOST_VALUES]
+
+
+def _telling(device: Known, state: Mapping[str, Any]) -> list[str]:
+    """The values whose changes are worth a line: what Home Assistant shows unasked, diagnostics aside."""
+    rows = {key: device.row(key) for key in state if key not in _PASSING}
+    return [key for key, row in rows.items() if row is None or (row.enabled and row.category != "diagnostic")]
 
 
 def _words(device: Known, state: Mapping[str, Any], keys: list[str]) -> str:

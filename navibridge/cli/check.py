@@ -82,7 +82,10 @@ def check(
     ] = 20,
     json: JsonOption = False,
 ) -> None:
-    """Check configuration, clock, names, TLS, sign-in, cloud link and broker, and say what to do next."""
+    """Find out what is wrong, step by step.
+
+    Configuration, names, TLS, clock, sign-in, cloud link and broker, each with a verdict and the next step.
+    """
     from navibridge import log
     from navibridge.errors import ConfigError
 

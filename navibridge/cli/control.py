@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 FRESH_LIMIT: Final = 10.0
 """Seconds for a device to answer, before what was seen of it last is shown instead."""
 
+SECOND_LIMIT: Final = 3.0
+"""Seconds more for values that are still unknown after the first answer."""
+
 GRACE: Final = 15.0
 """Seconds beyond a command's own times, before nobody waits for its verdict any more."""
 
@@ -40,20 +43,23 @@ def get(
     context: typer.Context,
     device: DeviceArgument,
     attributes: Annotated[
-        list[str] | None, typer.Argument(metavar="[ATTRIBUTE]...", help="Only these; all that is known when none.")
+        list[str] | None, typer.Argument(metavar="ATTRIBUTE", help="Only these; all that is known when none.")
     ] = None,
     config: ConfigOption = None,
     broker: BrokerOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ask a device how it is: through the running bridge, else straight from the cloud."""
+    """Ask a device how it is.
+
+    Through the running bridge, else straight from the cloud.
+    """
     once(_get(load_quietly(context, config, broker), device, attributes or [], json=json))
 
 
 def set_values(
     context: typer.Context,
     device: DeviceArgument,
-    changes: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="What to set.")],
+    changes: Annotated[list[str], typer.Argument(metavar="NAME=VALUE", help="What to set.")],
     config: ConfigOption = None,
     broker: BrokerOption = None,
     ttl: Annotated[
@@ -62,7 +68,11 @@ def set_values(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Set something and wait for the verdict: exit code 0 applied, 4 rejected or refused, 1 anything else."""
+    """Set something, and wait for the verdict.
+
+    Through the running bridge, else straight to the cloud. The exit code is 0 for applied, 4 for rejected or refused, 1
+    for any other verdict.
+    """
     wanted = _changes(changes)
     once(_set(load_quietly(context, config, broker), device, wanted, ttl=ttl, json=json))
 
@@ -94,6 +104,10 @@ async def _get(config: Config, wanted: str, attributes: Sequence[str], *, json: 
         device = await observer.find(wanted)
         _check_names(device, attributes)
         fresh = await observer.ask(device, FRESH_LIMIT)
+        # A device that was only just found may say what it can do before it says how it is.
+        await observer.wait_until(
+            lambda: _complete(device, observer.states.get(device.topic), attributes), SECOND_LIMIT
+        )
         state = observer.states.get(device.topic)
         if state is None:
             raise LinkError(
@@ -105,6 +119,13 @@ async def _get(config: Config, wanted: str, attributes: Sequence[str], *, json: 
         if not fresh:
             note(f"{device.topic} did not answer within {FRESH_LIMIT:g} s; this was seen {_ago(state)}")
         return Code.DONE if fresh or observer.availability.get(device.topic) == "online" else Code.UNREACHABLE
+
+
+def _complete(device: Known, state: Mapping[str, Any] | None, attributes: Sequence[str]) -> bool:
+    """Whether what is asked for is known, or else what is shown of such a device first."""
+    from navibridge.cli.board import main_keys
+
+    return state is not None and all(state.get(name) is not None for name in attributes or main_keys(device))
 
 
 def _check_names(device: Known, attributes: Sequence[str]) -> None:

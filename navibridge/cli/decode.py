@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _HEX: Final = re.compile(r"(?:0x)?[0-9a-f]{2}(?:[\s:,-]*(?:0x)?[0-9a-f]{2})*", re.IGNORECASE)
 _BETWEEN_BYTES: Final = re.compile(r"0x|[\s:,-]", re.IGNORECASE)
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
 
@@ -34,17 +35,22 @@ class Unreadable(ValueError):
 
 
 def decode(
-    vendor: Annotated[str, typer.Argument(help="Whose payload it is, such as navilink.")],
+    vendor: Annotated[str, typer.Argument(metavar="VENDOR", help="Whose payload it is, such as navilink.")],
     text: Annotated[
         str | None,
-        typer.Argument(help="The payload: JSON, hex or base64; @FILE reads a file, nothing or - standard input."),
+        typer.Argument(
+            metavar="TEXT", help="The payload: JSON, hex or base64; @FILE reads a file, nothing or - standard input."
+        ),
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", "-f", metavar="FILE", help="Read a file: one payload per line.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Explain payloads field by field; exit code 1 if one of them can not be decoded."""
+    """Explain a payload, field by field.
+
+    One payload per line, or one JSON document over several lines. The exit code is 1 if one can not be decoded.
+    """
     from navibridge import vendors
 
     if vendor not in vendors.names():
@@ -97,9 +103,10 @@ def _payloads(source: bytes) -> Iterator[bytes | Unreadable]:
     try:
         text = source.decode("utf-8-sig")
     except UnicodeDecodeError:
+        text = "\0"
+    if _CONTROL.search(text):
         yield source  # raw bytes, such as a file with one binary frame
-        return
-    if not text.strip():
+    elif not text.strip():
         yield Unreadable("there is nothing to decode")
     elif _is_json(text):
         yield from _of_line(text)

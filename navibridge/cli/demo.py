@@ -41,7 +41,10 @@ def demo(
         str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = "error",
 ) -> None:
-    """Try it out: simulated devices, a broker and the bridge, without an account."""
+    """Try it out, without an account.
+
+    Simulated devices, a broker and the bridge in one process.
+    """
     from navibridge import log
     from navibridge.cli.settings import log_settings
 

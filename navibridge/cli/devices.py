@@ -38,7 +38,7 @@ def devices(
         float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long an account may take.")
     ] = 60,
 ) -> None:
-    """List the devices that the accounts hold, asking the cloud."""
+    """List what the accounts hold, asking the cloud."""
     once(_devices(load_quietly(context, config, None, need_account=True), json=json, limit=limit))
 
 

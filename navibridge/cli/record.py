@@ -77,7 +77,11 @@ def record(
     ] = None,
     seconds: ForOption = None,
 ) -> None:
-    """Append a row to a CSV for each state of a tank; timestamps are UTC, dhw_temperature is in half degrees."""
+    """Record a tank's states in a CSV file.
+
+    A row for each state, through the running bridge, else straight from the cloud. Timestamps are UTC, dhw_temperature
+    is in half degrees Celsius, operation_mode the vendor's number.
+    """
     settings = load_quietly(context, config, broker)
     with _opened(file) as text:
         rows = Rows(text, interval)

@@ -59,22 +59,25 @@ def simulate(
         str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = "info",
 ) -> None:
-    """Run the simulated clouds, and print what a configuration needs to use them."""
+    """Run the simulated clouds alone.
+
+    Prints what a configuration needs to use them, and how to point any other client here.
+    """
     from navibridge import log
     from navibridge.demo import simulated_cloud, simulators
 
     host, port = split_address(listen)
-    options: dict[str, Any] = {"speed": speed, "report": 300.0, "poll_interval": None}
     given = {
+        "speed": speed,
         "dialects": tuple(dialect) if dialect else None,
         "token_seconds": token_lifetime,
         "credential_seconds": credential_lifetime,
     }
-    chosen = simulators(devices, options | {name: value for name, value in given.items() if value is not None})
+    chosen = simulators(devices, {name: value for name, value in given.items() if value is not None})
     if not chosen:
         raise typer.BadParameter("there is nothing to simulate; give the number of devices of a vendor")
     log.set_up(log_settings(log_level))
-    cloud = simulated_cloud(chosen, ca_path=ca)
+    cloud = simulated_cloud(chosen, ca_path=ca.absolute() if ca else None)
     _set_faults(cloud.faults, {"latency": str(latency), "rest_delay": str(latency)} if latency else {})
     _set_faults(cloud.faults, _pairs(fault or []))
     until_stopped(limited(_serve(cloud, host, port), seconds))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 GAP: Final = "  "
+DIGITS: Final = 3
 UNKNOWN: Final = "\N{EN DASH}"
 
 
@@ -19,9 +20,9 @@ def shown(value: Any, unit: str | None = None) -> str:
         case None:
             text = UNKNOWN
         case bool():
-            text = "yes" if value else "no"
+            text = "on" if value else "off"
         case float():
-            text = f"{value:.10g}"
+            text = f"{round(value, DIGITS):.10g}"
         case str():
             text = value
         case _:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def schema() -> None:
-    """Print the JSON Schema of the configuration file, for editors."""
+    """Print the configuration's JSON Schema, for editors."""
     from navibridge import config, vendors
 
     document = config.schema(lambda name: vendors.load(name).Settings, vendors.names())
@@ -39,7 +39,10 @@ def clean(
         bool, typer.Option("--all", help="Everything of navibridge, also what belongs to present devices.")
     ] = False,
 ) -> None:
-    """List, and with --yes clear, what is retained on the broker for devices that nobody announces any more."""
+    """Clear what is retained for devices that are gone.
+
+    Lists the topics, and clears them with --yes.
+    """
     once(_clean(load_quietly(context, config, broker), yes=yes, everything=everything))
 
 

@@ -23,7 +23,10 @@ def watch(
     broker: BrokerOption = None,
     seconds: ForOption = None,
 ) -> None:
-    """Show the values of the running bridge as they change: a table on a terminal, otherwise lines."""
+    """Show the running bridge's values as they change.
+
+    A table on a terminal, otherwise a line for each change.
+    """
     until_stopped(_watch(load_quietly(context, config, broker), seconds))
 
 

@@ -52,12 +52,15 @@ def vendors_with_simulator() -> tuple[str, ...]:
     return tuple(name for name in vendors.names() if hasattr(vendors.load(name), "simulator"))
 
 
-def simulators(devices: Mapping[str, int | None], options: Mapping[str, Any]) -> list[Simulator]:
+def simulators(
+    devices: Mapping[str, int | None], options: Mapping[str, Any], *, lively: bool = False
+) -> list[Simulator]:
     """The simulated clouds of the vendors that are to have devices.
 
     Args:
         devices: how many, by vendor; ``None`` leaves it to the vendor.
-        options: of `simulator`, instead of what the vendors would choose for themselves.
+        options: of the vendors' own ``simulator``.
+        lively: whether the vendors' options for a demo are the defaults.
 
     Raises:
         NavibridgeError: a vendor does not know an option.
@@ -65,7 +68,7 @@ def simulators(devices: Mapping[str, int | None], options: Mapping[str, Any]) ->
     made = []
     for name in vendors_with_simulator():
         vendor = vendors.load(name)
-        chosen = {**vendor.DEMO, **options}
+        chosen = {"devices": 1, **(vendor.DEMO if lively else {}), **options}
         number = devices.get(name)
         if number is not None:
             chosen["devices"] = number
@@ -117,7 +120,7 @@ async def stage(
 
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="navibridge-demo-"))
-        cloud = simulated_cloud(simulators(devices, options or {}), ca_path=Path(directory, "ca.pem"))
+        cloud = simulated_cloud(simulators(devices, options or {}, lively=True), ca_path=Path(directory, "ca.pem"))
         await cloud.start(HOST)
         stack.push_async_callback(cloud.stop)
         host, port = broker or await _embedded_broker(stack)
