@@ -141,7 +141,7 @@ def _listed(entry: Any) -> Listed | None:
 
 
 def _connected(answer: object) -> bool | None:
-    return {CONNECTED: True, DISCONNECTED: False}.get(answer) if isinstance(answer, int) else None
+    return {CONNECTED: True, DISCONNECTED: False}.get(answer) if type(answer) is int else None
 
 
 def _object(data: Any) -> Mapping[str, Any]:

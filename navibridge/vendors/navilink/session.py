@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from navibridge.errors import AuthError, CommandError, FrameError, LinkError, NavibridgeError, Throttled
 from navibridge.model import Found, Gone, LinkUp, Presence, Reading
@@ -31,6 +30,7 @@ from navibridge.vendors.navilink.auth import Auth
 from navibridge.vendors.navilink.codes import INTERVAL_EXCEEDED
 from navibridge.vendors.navilink.commanding import FAILURES, Waiting, is_news
 from navibridge.vendors.navilink.frames import Frame, parse
+from navibridge.vendors.navilink.knowledge import Knowledge
 from navibridge.vendors.navilink.link import Doubts, Link
 from navibridge.vendors.navilink.unit import FEATURE_FORMS, MOST_HELD, STATE_FORMS, Unit
 
@@ -54,8 +54,6 @@ FULL_QUEUE: Final = 2_000
 
 GATEWAY: Final = "navilink-"
 """What a device's MAC address follows in topics."""
-
-MAC_LENGTH: Final = 12
 
 NOT_CONNECTED: Final = "the NaviLink cloud says that it is not connected"
 
@@ -121,11 +119,7 @@ class NavilinkSession:
             budget=settings.sign_ins,
         )
         self._api = Api(self._auth)
-        self._section = f"{context.account}-devices"
-        kept = context.store.load(self._section)
-        known, install_id = kept.get("devices"), kept.get("install_id")
-        self._kept: dict[str, Any] = known if isinstance(known, dict) else {}
-        self._install_id = install_id if isinstance(install_id, str) and install_id else secrets.token_hex(4)
+        self._knowledge = Knowledge(context.store, f"{context.account}-devices")
         self._units: dict[str, Unit] = {}
         self._doubts = Doubts()
         self._link: Link | None = None
@@ -208,7 +202,7 @@ class NavilinkSession:
 
     async def _live(self, tokens: Tokens) -> None:
         """Open the link and run the tasks until one of them fails."""
-        client_id = f"navibridge-{tokens.user_seq}-{self._install_id}"
+        client_id = f"navibridge-{tokens.user_seq}-{self._knowledge.install_id}"
         cloud = await self._open(tokens, client_id)
         try:
             async with asyncio.TaskGroup() as group:
@@ -236,7 +230,7 @@ class NavilinkSession:
             self._link = None
             for unit in self._units.values():
                 unit.forget_link()
-            self._save()
+            self._knowledge.save(self._units.values())
             await cloud.close()
 
     async def _open(self, tokens: Tokens, client_id: str) -> CloudLink:
@@ -387,7 +381,7 @@ class NavilinkSession:
     async def _save_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(self._timing.saving)
-            self._save()
+            self._knowledge.save(self._units.values())
 
     # --- the device list ----------------------------------------------------------------------------------------------
 
@@ -428,23 +422,14 @@ class NavilinkSession:
 
     def _units_of(self, listed: Listed) -> list[Unit]:
         """The units of an entry that is new, with what is known of them from earlier runs."""
-        kept = {
-            key: entry
-            for key, entry in self._kept.items()
-            if isinstance(entry, dict) and entry.get("mac") == listed.mac
-        }
-        units = []
-        for key, entry in {listed.mac: {}, **kept}.items():
-            unit = Unit(key, listed, family=self._settings.response_topics)
-            unit.restore(entry)
-            self._units[key] = unit
-            units.append(unit)
+        units = self._knowledge.units(listed, self._settings.response_topics)
+        self._units |= {unit.id: unit for unit in units}
         return units
 
     async def _drop_missing(self, listing: Listing) -> None:
         """Say goodbye to what two complete lists in a row lacked; one might be an accident of the service."""
         present = {listed.mac for listed in listing.devices}
-        self._kept = {key: entry for key, entry in self._kept.items() if key[:MAC_LENGTH] in present}
+        self._knowledge.forget_all_but(present)
         for unit in tuple(self._units.values()):
             if unit.listed.mac in present:
                 continue
@@ -552,6 +537,8 @@ class NavilinkSession:
         self._heard(unit)
         decoded = devices.decode(frame, unit.features)
         news = not decoded.values.keys() <= unit.seen
+        if news:
+            unit.seen = self._knowledge.shared(unit.seen | decoded.values.keys())
         if frame.form in FEATURE_FORMS:
             news = True
             unit.features |= decoded.values
@@ -559,7 +546,6 @@ class NavilinkSession:
             unit.units = count if isinstance(count, int) and count > 0 else 1
         elif frame.form in STATE_FORMS:
             unit.spoke = True
-        unit.seen.update(decoded.values)
         merged = unit.take(decoded.values)
         if news if unit.device is not None else unit.described:
             self._announce(unit)
@@ -674,11 +660,6 @@ class NavilinkSession:
         """The time in milliseconds, never twice the same: the device echoes it, and so the answer is recognised."""
         self._last_session_id = max(self._last_session_id + 1, int(self._context.clock() * 1000))
         return str(self._last_session_id)
-
-    def _save(self) -> None:
-        """Keep what would have to be asked for again; the store does not write what it has already."""
-        self._kept |= {unit.id: unit.dump() for unit in self._units.values()}
-        self._context.store.save(self._section, {"install_id": self._install_id, "devices": self._kept})
 
 
 def _cause(error: Exception) -> Exception:

@@ -38,7 +38,7 @@ class Unit:
         channel: of a gas unit, ``None`` before it has told its channels, and for a heat pump.
         features: what it can do.
         values: the newest value of each attribute, derived ones included.
-        seen: attribute keys that have ever arrived.
+        seen: attribute keys that have ever arrived; units alike share the set.
         spoke: whether it has ever said how it is.
         family: which reply topics it is asked to use.
         units: how many units a gas channel has.
@@ -59,7 +59,7 @@ class Unit:
     channel: int | None = None
     features: dict[str, Value] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
-    seen: set[str] = field(default_factory=set)
+    seen: frozenset[str] = frozenset()
     spoke: bool = False
     family: Literal["app", "library"] = "app"
     units: int = 1
@@ -107,7 +107,7 @@ class Unit:
         device = devices.device(
             {"deviceInfo": {"macAddress": listed.mac, "deviceType": listed.type, "deviceName": listed.name}},
             self.features,
-            frozenset(self.seen),
+            self.seen,
             charge_below=charge_below,
             power_above=power_above,
         )
@@ -133,25 +133,22 @@ class Unit:
         self.waiting.clear()
 
     def dump(self) -> dict[str, Any]:
-        """For the store: what would have to be asked for again."""
+        """For the store: what would have to be asked for again, except `seen`."""
         return {
             "mac": self.listed.mac,
+            "channel": self.channel,
             "features": self.features,
-            "seen": sorted(self.seen),
             "spoke": self.spoke,
             "family": self.family,
-            "channel": self.channel,
             "units": self.units,
         }
 
-    def restore(self, kept: Mapping[str, Any]) -> None:
+    def restore(self, kept: Mapping[str, Any], seen: frozenset[str]) -> None:
         """Go on with what was kept; whatever is damaged is left out and asked for again."""
-        features, seen = kept.get("features"), kept.get("seen")
-        known = self.kind.by_key
+        features, known = kept.get("features"), self.kind.by_key
         if isinstance(features, dict):
             self.features = {key: value for key, value in features.items() if key in known and _is_value(value)}
-        if isinstance(seen, list):
-            self.seen = {key for key in seen if isinstance(key, str) and key in known}
+        self.seen = seen
         self.spoke = kept.get("spoke") is True
         if kept.get("family") == "library":
             self.family = "library"
