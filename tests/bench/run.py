@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import statistics
 import subprocess
@@ -84,27 +85,47 @@ async def batch() -> list[Figure]:
     return [Figure("binary batch decode", f"{statistics.median(rounds):,.0f} records/s", "≥ 100,000 records/s")]
 
 
+class LinkOpened(logging.Handler):
+    """Notes when the cloud link came up."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.at: float | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "link open" in record.getMessage():
+            self.at = time.perf_counter()
+
+
 async def first_state() -> list[Figure]:
-    """From the start of the bridge to the states of 100 devices, 50 ms away."""
+    """From the open link to the states of 100 devices, 50 ms away."""
     simulator = water_heaters(100)
+    opened = LinkOpened()
+    log = logging.getLogger("navibridge.aws")
+    log.addHandler(opened)
+    log.setLevel(logging.INFO)
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(brokers.running(brokers.Mosquitto(_directory(stack))))
         made = await stack.enter_async_context(house(broker, _directory(stack), {"home": simulator}))
         made.cloud.faults.latency = 0.05
         made.cloud.faults.rest_delay = 0.05
+        started = time.perf_counter()
         async with made.bridge():
-            up = None
-            await made.listener.wait_for("navibridge/+/state", timeout=30)
-            first = time.perf_counter()
-            await made.account("home", state="online", timeout=30)
-            up = min(first, time.perf_counter())
-            for mac in simulator.devices:
-                await made.state(f"navilink_{mac}", timeout=30)
-            last = time.perf_counter()
-    # The link counts as up when the account says so, which is after the first answers have been asked for.
+            wanted = {f"navibridge/navilink_{mac}/state" for mac in simulator.devices}
+            firsts: dict[str, float] = {}
+            while len(firsts) < len(wanted):
+                await made.listener.wait_for("navibridge/+/state", timeout=30, since=made.listener.mark())
+                now = time.perf_counter()
+                for message in made.listener.heard:
+                    if message.topic in wanted:
+                        firsts.setdefault(message.topic, now)
+            times = list(firsts.values())
+    log.removeHandler(opened)
+    up = opened.at or started
     return [
-        Figure("first state after the account is online, 100 devices", f"{max(0.0, first - up):.2f} s", "≤ 1 s"),
-        Figure("all 100 first states after the first one", f"{last - first:.2f} s", "all ≤ 2 s"),
+        Figure("start to open link, 50 ms round trips", f"{up - started:.2f} s"),
+        Figure("first state after the link is up, 100 devices", f"{min(times) - up:.2f} s", "≤ 1 s"),
+        Figure("all 100 first states after the link is up", f"{max(times) - up:.2f} s", "≤ 2 s"),
     ]
 
 
@@ -150,6 +171,8 @@ async def latency() -> list[Figure]:
                     await client.subscribe("navibridge/+/state" if kind == "state" else "bench/hop", qos=1)
                     async for message in client.messages:
                         now = time.perf_counter()
+                        if message.topic.value == "navibridge/bridge/state":
+                            continue
                         number = orjson.loads(message.payload)["fan_drive"]
                         if number in sent:
                             into.append(now - sent[number])
@@ -179,6 +202,8 @@ async def latency() -> list[Figure]:
                 deadline = time.perf_counter() + 5
                 while len(into) < count * 0.99 and time.perf_counter() < deadline:
                     await asyncio.sleep(0.05)
+                if watcher.done():
+                    await watcher
                 watcher.cancel()
     p50, p99 = _quantiles(took)
     hop50, hop99 = _quantiles(hops)
@@ -385,5 +410,7 @@ async def main(wanted: list[str]) -> None:
             print(figure, flush=True)
 
 
+if __name__ == "__main__" and os.environ.get("BENCH_LOG"):
+    logging.basicConfig(level=os.environ["BENCH_LOG"])
 if __name__ == "__main__":
     asyncio.run(main(sys.argv[1:]))

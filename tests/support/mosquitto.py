@@ -93,7 +93,7 @@ class Mosquitto:
     Attributes:
         host: address to connect to.
         port: MQTT port; TLS when made with ``tls``. Kept over restarts.
-        websocket_port: port of the plain WebSocket listener, ``None`` without ``websockets``.
+        websocket_port: port of the WebSocket listener, ``None`` without ``websockets``.
         users: password by user name; empty when everybody may connect.
         ca_file: with TLS, what to verify the broker with.
         client_cert_file: with ``tls="mutual"``, the client's certificate.
@@ -243,11 +243,13 @@ class Mosquitto:
             path.chmod(0o600)
             lines.append(f"acl_file {path}")
         lines.append(f"listener {self.port} {self.host}")
+        secured = []
         if self._tls:
-            lines += [f"{name} {self._directory / name}.pem" for name in ("cafile", "certfile", "keyfile")]
-            lines.append(f"require_certificate {'true' if self._tls == 'mutual' else 'false'}")
+            secured = [f"{name} {self._directory / name}.pem" for name in ("cafile", "certfile", "keyfile")]
+            secured.append(f"require_certificate {'true' if self._tls == 'mutual' else 'false'}")
+        lines += secured
         if self.websocket_port:
-            lines += [f"listener {self.websocket_port} {self.host}", "protocol websockets"]
+            lines += [f"listener {self.websocket_port} {self.host}", "protocol websockets", *secured]
         return lines
 
     def _make_certificates(self) -> None:
