@@ -34,7 +34,7 @@ from navibridge.topics import BASE, slug
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from navibridge.model import Composite, Device
+    from navibridge.model import Composite, Device, Range
     from navibridge.state import TemperatureUnit
     from navibridge.topics import Topics
 
@@ -366,8 +366,8 @@ class _Components:
                 entity |= _known(device_class=row.quantity.device_class)
             case Sort.OPTION if row.writes:
                 entity = {"platform": "select", "options": list(row.words)}
-            case Sort.NUMBER if row.writes and row.limits:
-                entity = _number(row)
+            case Sort.NUMBER if row.writes and (limits := row.limits):
+                entity = _number(row, limits)
             case _:
                 entity = _sensor(row)
         entity["name"] = row.name
@@ -385,7 +385,8 @@ class _Components:
 
     def _composite(self, composite: Composite, name: str | None, roles: Mapping[str, Attribute]) -> Document:
         """A water heater or a climate."""
-        entity: Document = {"platform": composite.component, "name": name}
+        # Without a list of modes Home Assistant would offer all that it knows.
+        entity: Document = {"platform": composite.component, "name": name, "modes": []}
         state = self._topics.state(self._topic)
         lists = {
             "mode": ("modes", WATER_HEATER_MODES if composite.component == "water_heater" else CLIMATE_MODES),
@@ -420,10 +421,10 @@ class _Components:
 
         In °F the limits are whole degrees where the command's grace of half a step allows it, as people know them.
         """
-        limits, step = row.limits, row.step
-        if limits is None or not isinstance(step, int | float):
+        if row.limits is None:
             return {}
-        low, high, shown_step = limits.low, limits.high, step
+        step = shown_step = _step(row)
+        low, high = row.limits.low, row.limits.high
         if self._unit == "F":
             low, high = _whole(low, step, math.ceil), _whole(high, step, math.floor)
             # A user interface counts in this step from whole degrees; the device's own grid is the bridge's business.
@@ -484,18 +485,19 @@ def _sensor(row: Attribute) -> Document:
     return entity
 
 
-def _number(row: Attribute) -> Document:
-    limits, step = row.limits, row.step
-    if limits is None or not isinstance(step, int | float):
-        raise ValueError(f"{row.key}: a writable number needs limits and a step")
+def _number(row: Attribute, limits: Range) -> Document:
     return {
         "platform": "number",
         # Not rounded to whole degrees in °F: Home Assistant drops a state outside the limits.
         "min": _tidy(limits.low),
         "max": _tidy(limits.high),
-        "step": _tidy(step),
+        "step": _tidy(_step(row)),
         "mode": "slider" if row.quantity.unit == "%" else "box",
     } | _known(device_class=row.quantity.device_class, unit_of_measurement=row.quantity.unit)
+
+
+def _step(row: Attribute) -> float:
+    return row.step if isinstance(row.step, int | float) else 1.0
 
 
 def _whole(limit: float, step: float, inward: Callable[[float], int]) -> float:

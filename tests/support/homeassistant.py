@@ -348,12 +348,12 @@ def _value_problem(key: str, value: object, entity: Document) -> str | None:  # 
             if value not in states:
                 return "neither on nor off"
         case "select", _:
-            if value not in entity["options"]:
+            if value not in entity.get("options", ()):
                 return "not among the options"
         case "number", _:
             if not numeric:
                 return "no number"
-            if not entity["min"] <= value <= entity["max"]:  # type: ignore[operator]
+            if not entity.get("min", value) <= value <= entity.get("max", value):
                 return "outside the limits"
         case "sensor", _:
             if "options" in entity and value not in entity["options"]:
@@ -368,8 +368,8 @@ def _value_problem(key: str, value: object, entity: Document) -> str | None:  # 
                 return "no number"
             if len(str(value)) > LONGEST_STATE:
                 return "too long a text"
-        case _, "mode_state_template" | "fan_mode_state_template" | "swing_mode_state_template":
-            if value not in entity[key.replace("_state_template", "s")]:
+        case _, _ if key.endswith("mode_state_template"):
+            if value not in entity.get(key.replace("_state_template", "s"), ()):
                 return "not among the modes"
         case _, "action_template":
             if value not in ACTIONS:
@@ -463,7 +463,8 @@ def _update_problems(entity: Document) -> Iterator[str]:
 
 def _composite_problems(entity: Document) -> Iterator[str]:  # noqa: C901, PLR0912 - rules, one after the other
     allowed = WATER_HEATER_MODES if entity["platform"] == "water_heater" else CLIMATE_MODES
-    yield from _list_problems("modes", entity.get("modes"))
+    if entity.get("modes") != [] or "mode_state_topic" in entity:
+        yield from _list_problems("modes", entity.get("modes"))
     for mode in entity.get("modes") or ():
         if mode not in allowed:
             yield f"mode {mode}"
