@@ -790,21 +790,13 @@ def test_a_configuration_can_be_built_of_values(place: Path) -> None:
         config.build({"broker": {"port": 0}}, vendors=SETTINGS.__getitem__, vendor_names=SETTINGS.keys(), source="demo")
 
 
-class StandIn(AccountSettings):
-    """For a vendor of the example whose folder is not there."""
-
-
-STAND_INS: dict[str, type[AccountSettings]] = {"navilink": StandIn, "mysa": StandIn}
-
-
 def models() -> Iterator[type[Options]]:
     yield from (Config, config.Broker, Tls, config.Discovery, DeviceSettings, config.Commands, config.Log)
     yield from real_vendors().values()
 
 
 def real_vendors() -> dict[str, type[AccountSettings]]:
-    loaded = {name: vendors.load(name) for name in vendors.names()}
-    return {name: vendor.Settings for name, vendor in loaded.items() if hasattr(vendor, "Settings")}
+    return {name: vendors.load(name).Settings for name in vendors.names()}
 
 
 def test_every_option_has_a_description_and_nearly_every_one_a_default() -> None:
@@ -835,7 +827,7 @@ def example_tree(tmp_path: Path) -> Branch:
 
 
 def load_real(path: Path, directory: Path) -> Loaded:
-    real = STAND_INS | real_vendors()
+    real = real_vendors()
     return config.load(path, vendors=real.__getitem__, vendor_names=real.keys(), environ={}, directory=directory)
 
 
@@ -935,7 +927,7 @@ def mismatches(value: Any, shape: dict[str, Any], whole: dict[str, Any], path: s
 
 
 def schema() -> dict[str, Any]:
-    real = STAND_INS | real_vendors()
+    real = real_vendors()
     return config.schema(real.__getitem__, real.keys())
 
 
