@@ -13,11 +13,10 @@ import pytest
 from support.heater import NOON, Bench
 from support.navilink import sample
 
-from navibridge.simulation import Request
+from navibridge.simulation import Agenda, Request
 from navibridge.vendors.navilink import frames, messages, packed, schedules
 from navibridge.vendors.navilink.codes import GasCommand, GasQuery, Query
 from navibridge.vendors.navilink.simulated import reports
-from navibridge.vendors.navilink.simulated.appliance import Agenda
 from navibridge.vendors.navilink.simulated.cloud import RestFault
 from navibridge.vendors.navilink.simulated.physics import Heater, Model, Phase, Setting
 from navibridge.vendors.navilink.simulated.tankless import Tankless

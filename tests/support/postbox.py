@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from navibridge.diagnosis import Credentials, Endpoint
-from navibridge.simulation import Grant, Reply, Request
+from navibridge.simulation import Grant, Manners, Reply, Request
 
 if TYPE_CHECKING:
     from navibridge.demo.cloud import SimulatedCloud
@@ -25,6 +25,7 @@ class Postbox:
     def __init__(self, vendor: str = "postbox", access_key: str = ACCESS_KEY) -> None:
         self.vendor = vendor
         self.hosts = frozenset({HOST})
+        self.manners = Manners()
         self.access_key = access_key
         self.expires_at = time.time() + 3600
         self.posted: list[tuple[str, str, str, bytes]] = []

@@ -7,11 +7,9 @@ then shows the new settings beside the old activity, as the real unit's does, an
 
 from __future__ import annotations
 
-import heapq
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -22,53 +20,10 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
 
+    from navibridge.simulation import Agenda
+
 
 log = logging.getLogger(__name__)
-
-
-class Agenda:
-    """What is to happen, and when; whoever owns it calls `run` often enough.
-
-    Args:
-        now: seconds on any clock that only goes forward.
-    """
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._entries: list[tuple[float, int, Callable[[], None]]] = []
-        self._number = count()
-        self.on_entry: Callable[[], None] = lambda: None
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    @property
-    def now(self) -> float:
-        """The clock everything is planned by."""
-        return self._now()
-
-    def at(self, time: float, action: Callable[[], None]) -> None:
-        """Plan an action; those of the same time happen in the order they were planned."""
-        heapq.heappush(self._entries, (time, next(self._number), action))
-        self.on_entry()
-
-    def after(self, seconds: float, action: Callable[[], None]) -> None:
-        """Plan an action that many seconds from now."""
-        self.at(self._now() + seconds, action)
-
-    def run(self) -> float:
-        """Do what is due.
-
-        Returns:
-            Seconds until the next entry, infinite when there is none.
-        """
-        # What the actions themselves plan for "at once" waits for the next round: an endless loop is impossible.
-        due = []
-        while self._entries and self._entries[0][0] <= self._now():
-            due.append(heapq.heappop(self._entries))
-        for _, _, action in due:
-            action()
-        return max(self._entries[0][0] - self._now(), 0.0) if self._entries else float("inf")
 
 
 @dataclass(slots=True)

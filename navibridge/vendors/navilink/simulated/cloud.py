@@ -15,7 +15,6 @@ an account in `Account`, of the REST service in `NavilinkCloud.rest_faults`. The
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import logging
@@ -27,9 +26,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from navibridge.simulation import Grant, Reply, Request
+from navibridge.simulation import Agenda, Grant, Manners, Reply, Request, RestFault, live
 from navibridge.vendors.navilink.simulated import tariff
-from navibridge.vendors.navilink.simulated.appliance import Agenda, DeviceFaults, ReceivedControl, Timing
+from navibridge.vendors.navilink.simulated.appliance import DeviceFaults, ReceivedControl, Timing
 from navibridge.vendors.navilink.simulated.gas import GasUnit
 from navibridge.vendors.navilink.simulated.heater import FIRMWARES, Dialect, HeatPump
 from navibridge.vendors.navilink.simulated.physics import Heater, Model
@@ -57,32 +56,6 @@ MOST_TOKENS: Final = 1_000
 MOST_CONTROLS: Final = 10_000
 TICK: Final = 1.0  # seconds between two looks at the devices
 LONGEST_PAUSE: Final = 60.0  # seconds; a machine that slept does not make up for its night
-
-
-@dataclass(slots=True)
-class RestFault:
-    """What a REST path answers instead of the truth; see `NavilinkCloud.rest_faults`.
-
-    Attributes:
-        status: HTTP status; ``None`` keeps the real answer, only later.
-        body: any JSON object, or text or bytes with another content type.
-        content_type: of the body.
-        headers: further headers, such as ``Retry-After``.
-        delay: seconds before the answer.
-        times: how often; ``None`` for until it is taken away.
-    """
-
-    status: int | None = None
-    body: Any = None
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    delay: float = 0.0
-    times: int | None = None
-
-    @classmethod
-    def outage(cls, *, times: int | None = None) -> RestFault:
-        """The gateway's HTML page while the service behind it is away."""
-        return cls(504, "<html><body>504 Gateway Time-out</body></html>", "text/html", times=times)
 
 
 @dataclass(slots=True)
@@ -161,6 +134,7 @@ class NavilinkCloud:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.timing = timing or Timing()
+        self.manners = Manners()
         self.seed = seed
         self.token_seconds = token_seconds
         self.credential_seconds = credential_seconds
@@ -377,18 +351,10 @@ class NavilinkCloud:
     async def run(self, cloud: Cloud) -> None:
         """Live the devices' lives until cancelled."""
         self.connect(cloud)
-        awake = asyncio.Event()
-        self._agenda.on_entry = awake.set
         try:
-            while True:
-                awake.clear()
-                pause = self.advance()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await awake.wait()
+            await live(self._agenda, self.advance)
         finally:
             self._cloud = None
-            self._agenda.on_entry = lambda: None
 
     def connect(self, cloud: Cloud) -> None:
         """Where to publish; `run` does this, a test that turns the clock itself calls it."""
@@ -420,7 +386,7 @@ class NavilinkCloud:
         """Answer a REST request, or do to it what `rest_faults` says."""
         path = request.path.removeprefix(API).removeprefix(OLDER_API)
         self.requests.append(path)
-        fault = self._fault(path)
+        fault = RestFault.take(self.rest_faults, path)
         if fault is not None and fault.status is not None:
             return Reply(fault.body, fault.status, fault.headers, fault.content_type, fault.delay)
         delay = fault.delay if fault else 0.0
@@ -429,18 +395,6 @@ class NavilinkCloud:
         except _Refused as refusal:
             envelope = {"code": refusal.code, "msg": refusal.message, "data": None}
             return Reply(envelope, refusal.code, delay=delay)
-
-    def _fault(self, path: str) -> RestFault | None:
-        for key in (path, "*"):
-            fault = self.rest_faults.get(key)
-            if fault is None:
-                continue
-            if fault.times is not None:
-                fault.times -= 1
-                if fault.times <= 0:
-                    del self.rest_faults[key]
-            return fault
-        return None
 
     def _route(self, path: str, request: Request) -> dict[str, Any]:
         """The envelope's ``data``, in a dictionary because one answer has none."""
