@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
     {"errors"},
-    {"model"},
+    {"model", "budget"},
     {"state", "topics"},
     {"config", "sources", "mistakes", "store", "log", "discovery", "metrics", "commands", "sigv4", "simulation"},
     {"retry", "diagnosis", "aws", "rest", "broker"},
@@ -27,7 +27,19 @@ LAYERS = (
 )
 """From the inside out: a module imports from its own layer and those before it."""
 
-PURE = {"errors", "model", "state", "topics", "discovery", "metrics", "commands", "sigv4", "simulation", "announce"}
+PURE = {
+    "errors",
+    "model",
+    "budget",
+    "state",
+    "topics",
+    "discovery",
+    "metrics",
+    "commands",
+    "sigv4",
+    "simulation",
+    "announce",
+}
 """No I/O, no event loop, no logging; the clock is handed in."""
 
 LIBRARIES = {
@@ -133,7 +145,9 @@ def test_a_vendor_knows_neither_the_local_side_nor_another_vendor(path: Path) ->
         inner = target.removeprefix("navibridge.").split(".")
         if target.startswith("navibridge."):
             assert inner[0] not in local, f"{path} imports {target}"
-            assert inner[0] != "vendors" or len(inner) == 1 or inner[1] in (vendor, "Context", "Server"), f"{path}: {target}"
+            assert inner[0] != "vendors" or len(inner) == 1 or inner[1] in (vendor, "Context", "Server"), (
+                f"{path}: {target}"
+            )
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if "vendors" not in path.parts], ids=name_of)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
+from navibridge.budget import BUDGET_PERIOD, Term
 from navibridge.config import Secret
 from navibridge.errors import AuthError, LinkError, Throttled
 from navibridge.rest import Rest
 from navibridge.store import Store
-from navibridge.vendors.navilink.auth import BUDGET_PERIOD, Auth, Term, Tokens
+from navibridge.vendors.navilink.auth import Auth, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -148,17 +149,6 @@ async def test_a_refresh_may_bring_credentials_and_a_refresh_token(tmp_path: Pat
         tokens = await auth.for_link()
     assert (tokens.access_key, tokens.refresh) == ("ASIANEW", "FAKE.JWE.REFRESH-1")
     assert service.paths == ["/user/sign-in", "/auth/refresh", "/x"]
-
-
-@pytest.mark.parametrize(
-    ("lasts", "age", "fresh"), [(3600, 3299, True), (3600, 3300, False), (10, 7.9, True), (10, 8, False)]
-)
-def test_a_token_is_old_before_it_ends(lasts: float, age: float, fresh: bool) -> None:
-    assert Term(1000.0, lasts).fresh(1000.0 + age) is fresh
-
-
-def test_a_token_from_the_future_is_not_trusted() -> None:
-    assert not Term(10_000.0, 3600).fresh(1000.0)
 
 
 async def test_tokens_survive_a_restart(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from navibridge.budget import Budget, Term
 from navibridge.errors import AuthError, LinkError, Throttled
 
 if TYPE_CHECKING:
@@ -24,20 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EARLY: Final = 300.0
-"""Seconds before its end from which a token counts as expired, so that none expires on its way."""
-
-EARLY_PART: Final = 0.2
-"""The same for short-lived tokens, as a part of the lifetime: five minutes must not use up all of it."""
-
-CLOCK_STEP: Final = 300.0
-"""A token that was issued further ahead than this many seconds tells of a wrong clock, then or now."""
-
 DEFAULT_LIFETIME: Final = 3600.0
 """Seconds; what the service grants, for an answer that does not say."""
-
-BUDGET_PERIOD: Final = 600.0
-"""Seconds within which the allowed number of sign-ins may happen."""
 
 SUCCESS: Final = 200
 UNAUTHORIZED: Final = 401
@@ -45,29 +34,6 @@ FORBIDDEN: Final = 403
 BAD_REQUEST: Final = 400
 SERVER_ERROR: Final = 500
 UNKNOWN_USER: Final = "USER_NOT_FOUND"
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """The time a token is good for.
-
-    Attributes:
-        begins: when it was received, seconds since the epoch.
-        lasts: its lifetime, seconds.
-    """
-
-    begins: float
-    lasts: float
-
-    @property
-    def ends(self) -> float:
-        """When it expires, seconds since the epoch."""
-        return self.begins + self.lasts
-
-    def fresh(self, now: float) -> bool:
-        """Whether it may still be used; false already some time before its end."""
-        early = min(EARLY, EARLY_PART * self.lasts)
-        return self.begins - CLOCK_STEP <= now < self.ends - early
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +155,7 @@ class Auth:
         store: keeps the tokens and the book of sign-ins.
         section: the store's name for them.
         clock: seconds since the epoch.
-        budget: how many sign-ins may happen within `BUDGET_PERIOD`.
+        budget: how many sign-ins may happen within `navibridge.budget.BUDGET_PERIOD`.
     """
 
     def __init__(
@@ -209,15 +175,13 @@ class Auth:
         self._store = store
         self._section = section
         self._clock = clock
-        self._budget = budget
         self._lock = asyncio.Lock()
         kept = store.load(section)
         self._owner = hashlib.sha256(email.strip().lower().encode()).hexdigest()[:16]
         if kept.get("owner") != self._owner:
             kept = {}  # of another account: the configuration has changed
         self._tokens = Tokens.load(kept.get("tokens"))
-        book = kept.get("sign_ins")
-        self._book = [float(at) for at in book if isinstance(at, int | float)] if isinstance(book, list) else []
+        self._budget = Budget(budget, kept.get("sign_ins"))
 
     @property
     def email(self) -> str:
@@ -298,7 +262,8 @@ class Auth:
 
     async def _sign_in(self) -> Tokens:
         """Sign in with the password. Called with the lock held."""
-        entered = self._enter_in_book()
+        entry = self._budget.spend(self._clock())
+        self._save()
         try:
             answer = await self._rest.request(
                 "POST", "/user/sign-in", json={"userId": self._email, "password": self._password.reveal()}
@@ -306,8 +271,7 @@ class Auth:
         except Throttled:
             raise
         except LinkError:
-            # Nobody judged the password; an outage must not use up the sign-ins of the minutes after it.
-            self._book.remove(entered)
+            self._budget.refund(entry)
             self._save()
             raise
         code, message = _code(answer), _message(answer)
@@ -329,33 +293,13 @@ class Auth:
             )
         raise LinkError(f"the sign-in failed for now (code {code})", reason="service")
 
-    def _enter_in_book(self) -> float:
-        """Count a sign-in that is about to be made, before it is made: a crash must not hide it.
-
-        Raises:
-            Throttled: it would be one too many.
-        """
-        now = self._clock()
-        # An entry from the future was made by a wrong clock and would block for as long as that was ahead.
-        book = [at for at in self._book if now - BUDGET_PERIOD < at <= now]
-        if len(book) >= self._budget:
-            wait = max(1.0, book[-self._budget] + BUDGET_PERIOD - now)
-            raise Throttled(
-                f"{len(book)} sign-ins within {BUDGET_PERIOD / 60:.0f} minutes are enough; the next one is made in"
-                f" {wait:.0f} s, so that the account does not get locked",
-                retry_after=wait,
-            )
-        self._book = [*book, now]
-        self._save()
-        return now
-
     def _keep(self, tokens: Tokens) -> Tokens:
         self._tokens = tokens
         self._save()
         return tokens
 
     def _save(self) -> None:
-        kept: dict[str, Any] = {"owner": self._owner, "sign_ins": self._book}
+        kept: dict[str, Any] = {"owner": self._owner, "sign_ins": self._budget.entries}
         if self._tokens is not None:
             kept["tokens"] = self._tokens.dump()
         self._store.save(self._section, kept)
