@@ -47,7 +47,8 @@ logger = logging.getLogger(__name__)
 
 MQTT_PATH: Final = "/mqtt"
 _SUBPROTOCOL: Final = "mqtt"
-_LARGEST_BODY: Final = 1024 * 1024
+_LINGER: Final = 2.0
+"""Seconds that the last packets have to get out before the line is cut all the same."""
 
 
 @dataclass(slots=True)
@@ -376,8 +377,11 @@ class _Pipe:
         return self._waiting
 
     def close(self) -> None:
-        self._closing = True
-        self._news.set()
+        if not self._closing:
+            self._closing = True
+            self._news.set()
+            # A client that does not read would keep what was written, and the line, for ever.
+            self._loop.call_later(_LINGER + self._faults.latency, self._transport.abort)
 
     async def write_out(self) -> None:
         """Send what is written, then cut the line; no close frame, since AWS IoT parts without a word."""
