@@ -16,7 +16,8 @@ because Home Assistant keeps long-term statistics of sensors alone. Component id
 writable on some units and read-only on this one has the id ``<key>_reading`` here: an id never changes its platform.
 
 Templates are ``{{ value_json.key }}`` and nothing else, names of keys are written out, and nothing is announced that
-one of the supported consumers would reject: one unknown key at the top would lose the whole device.
+one of the supported consumers would reject: one unknown key at the top would lose the whole device. A message has some
+300 bytes for each entity; what a table marks as not `announced` stands in the state document alone and keeps it short.
 """
 
 from __future__ import annotations
