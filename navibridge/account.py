@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from navibridge.errors import AuthError, LinkError, NavibridgeError
-from navibridge.model import LinkDown, LinkUp
+from navibridge.model import LinkDown, LinkUp, ReadOnly
 from navibridge.retry import supervise
 from navibridge.state import iso
 
@@ -28,7 +28,8 @@ class AccountState:
     """How an account is doing, as published on its state topic.
 
     Attributes:
-        status: ``online``, ``offline`` (tried again by itself) or ``needs_attention`` (a person has to act).
+        status: ``online``, ``offline`` (tried again by itself) or ``needs_attention`` (a person has to act). An
+            account that is online with a reason can be read, but takes no commands.
         since: when it came to be so, seconds since the epoch.
         reason: one word for machines.
         detail: a sentence for people.
@@ -106,6 +107,8 @@ class Account:
                         log.info("account %s is online", self.name)
                     case LinkDown(reason, detail):
                         self._down(reason, detail, "")
+                    case ReadOnly():
+                        self._read_only(event)
                 self._event(self, event)
         except NavibridgeError:
             raise
@@ -115,6 +118,13 @@ class Account:
             raise LinkError(f"unexpected {type(error).__name__}", reason="internal") from error
         finally:
             self.up.clear()
+
+    def _read_only(self, event: ReadOnly) -> None:
+        self.listed = True
+        self.up.clear()
+        if (self.state.status, self.state.reason) != ("online", event.reason):
+            log.warning("account %s can only be read: %s. %s", self.name, event.detail, event.what_to_do)
+        self._become("online", event.reason, event.detail, event.what_to_do)
 
     def _wait(self, error: LinkError, seconds: float) -> None:
         if self.state.reason != error.reason or self.state.status == "online":

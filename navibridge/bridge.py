@@ -29,7 +29,7 @@ from navibridge.commands import Command, Reply, Request, Result, Verdict, check,
 from navibridge.dispatch import Dispatcher
 from navibridge.errors import CommandError, LinkError
 from navibridge.metrics import Metrics
-from navibridge.model import Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, Sort
+from navibridge.model import Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly, Sort
 from navibridge.retry import supervise
 from navibridge.state import LONGEST_TEXT, NO_PROBLEM, Cache, DeviceState, TemperatureUnit, iso
 from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, device_topic, slug
@@ -130,6 +130,7 @@ class Bridge:
             store=self._store,
             clock=self._clock,
             count=partial(self.metrics.count, f"account {name}"),
+            device_settings=partial(self.config.device, settings.vendor),
         )
         return Account(
             name,
@@ -218,7 +219,7 @@ class Bridge:
                 self._read(account, event)
             case Presence(device_id, online, reason):
                 self._present(account, device_id, online, reason)
-            case LinkUp() | LinkDown():
+            case LinkUp() | LinkDown() | ReadOnly():
                 self._info_changed = True
         self._wake.set()
 
@@ -638,7 +639,7 @@ class Bridge:
         problems = [
             f"Account {name} is {account.state.status}: {account.state.detail or account.state.reason}"
             for name, account in self.accounts.items()
-            if not self._account_available(account)
+            if not self._account_available(account) or (account.state.status == "online" and account.state.reason)
         ]
         return {
             "at": iso(now),

@@ -616,7 +616,24 @@ class LinkDown:
     detail: str = ""
 
 
-Event: TypeAlias = Found | Gone | Reading | Presence | LinkUp | LinkDown
+@dataclass(frozen=True, slots=True)
+class ReadOnly:
+    """The account is signed in and its devices can be read, but for now nothing can be sent to them.
+
+    `LinkUp` ends it.
+
+    Attributes:
+        reason: one word for machines.
+        detail: a sentence for people.
+        what_to_do: what a person can do should it last.
+    """
+
+    reason: str
+    detail: str = ""
+    what_to_do: str = ""
+
+
+Event: TypeAlias = Found | Gone | Reading | Presence | LinkUp | LinkDown | ReadOnly
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from support.gadget import gadget
 from support.listener import Listener, listening
 
 from navibridge.errors import AuthError, LinkError
-from navibridge.model import Found, Gone, Presence, Reading
+from navibridge.model import Found, Gone, LinkUp, Presence, Reading, ReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -226,6 +226,30 @@ async def test_a_command_waits_for_the_cloud_but_not_for_ever(mosquitto, listene
         assert state.json["stale"] is False
     assert world.links == 2
     assert len(world.sent) == 1
+
+
+async def test_an_account_that_can_only_be_read_shows_values_and_takes_no_commands(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    state_topic = "navibridge/bridge/account/home/state"
+    async with acme.running(acme.settings(mosquitto.port), tmp_path) as bridge:
+        await listener.wait_for(f"{BASE}/state")
+        world.tell(ReadOnly("no_realtime", "Acme lets nobody in by the back door.", "Wait."))
+        said = await listener.wait_for(state_topic, lambda heard: heard.json["reason"] == "no_realtime")
+        assert (said.json["state"], said.json["what_to_do"]) == ("online", "Wait.")
+        assert bridge.health()["problem_text"] == "Account home is online: Acme lets nobody in by the back door."
+        world.report(room=23.0)
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["room"] == 23.0)
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "ttl": 1, "id": "late"})
+        result = await verdict(listener, id="late")
+        assert result["verdict"] == "expired"
+        assert "back door" in result["reason"]
+        assert not world.sent
+        world.tell(LinkUp())
+        await listener.wait_for(state_topic, lambda heard: heard.json["reason"] == "", since=listener.mark() - 1)
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "id": "now"})
+        assert (await verdict(listener, id="now"))["verdict"] == "applied"
+        assert listener.last("navibridge/bridge/account/home/availability").text == "online"
 
 
 async def test_a_stop_leaves_no_command_without_its_verdict(mosquitto, listener, world, tmp_path) -> None:

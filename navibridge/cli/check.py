@@ -22,8 +22,11 @@ from navibridge.cli.settings import BrokerOption, ConfigOption, JsonOption, brok
 from navibridge.cli.table import as_json
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from navibridge.config import Config, Loaded
     from navibridge.errors import NavibridgeError
+    from navibridge.model import Event
 
 OK, FAILED, SKIPPED = "ok", "FAIL", "skipped"
 
@@ -138,7 +141,6 @@ async def _check_session(config: Config, name: str, findings: Findings, steps: l
 
     from navibridge.cli.visit import visiting
     from navibridge.errors import AuthError, LinkError, NavibridgeError
-    from navibridge.model import Found, LinkUp
 
     sign_in, listing, link = steps
     names: dict[str, str] = {}
@@ -146,11 +148,7 @@ async def _check_session(config: Config, name: str, findings: Findings, steps: l
     with tempfile.TemporaryDirectory(prefix="navibridge-check-") as directory:
         try:
             async with asyncio.timeout(limit), visiting(config, name, Path(directory)) as events:
-                async for event in events:
-                    if isinstance(event, Found):
-                        names[event.device.id] = event.device.name
-                    elif isinstance(event, LinkUp):
-                        break
+                await _reach_link(events, names)
         except TimeoutError:
             error = LinkError(f"not there within {limit:g} s", reason="timeout")
         except NavibridgeError as raised:
@@ -170,6 +168,21 @@ async def _check_session(config: Config, name: str, findings: Findings, steps: l
         findings.error(link, error)
     else:
         findings.error(f"{name}: sign-in, devices or cloud link", error)
+
+
+async def _reach_link(events: AsyncIterator[Event], names: dict[str, str]) -> None:
+    """Follow an attempt until its link stands; notes the devices by id on the way. Raises what the attempt raises."""
+    from navibridge.errors import LinkError
+    from navibridge.model import Found, LinkUp, ReadOnly
+
+    async for event in events:
+        match event:
+            case Found(device):
+                names[device.id] = device.name
+            case ReadOnly(reason, detail, what_to_do):
+                raise LinkError(detail, reason=reason, what_to_do=what_to_do)
+            case LinkUp():
+                return
 
 
 async def _check_broker(config: Config, findings: Findings, limit: float) -> None:

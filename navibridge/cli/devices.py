@@ -74,7 +74,7 @@ async def _look(config: Config, name: str, limit: float) -> Holding:
 
     from navibridge.cli.visit import visiting
     from navibridge.errors import LinkError, NavibridgeError
-    from navibridge.model import Found, LinkUp
+    from navibridge.model import Found, LinkUp, ReadOnly
 
     holding = Holding(name)
     try:
@@ -83,7 +83,7 @@ async def _look(config: Config, name: str, limit: float) -> Holding:
                 match event:
                     case Found(device):
                         holding.devices[device.id] = device
-                    case LinkUp():
+                    case LinkUp() | ReadOnly():
                         break
     except TimeoutError:
         holding.error = LinkError(f"it was not ready within {limit:g} s", reason="timeout")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from navibridge import vendors
@@ -39,6 +40,7 @@ async def visiting(config: Config, account: str, directory: Path | None = None) 
         store=Store(directory or config.state_dir / VISIT),
         clock=time.time,
         count=lambda _: None,
+        device_settings=partial(config.device, settings.vendor),
     )
     session = vendors.load(settings.vendor).open_session(settings, context)
     async with aclosing(cast("AsyncGenerator[Event, None]", session.events())) as events:

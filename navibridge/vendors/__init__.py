@@ -25,10 +25,17 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from navibridge.config import AccountSettings
+    from navibridge.config import AccountSettings, DeviceSettings
     from navibridge.model import Device, Event, Explained, Kind, Scalar, Values
     from navibridge.simulation import Simulator
     from navibridge.store import Store
+
+
+def nothing_set(_device_id: str) -> DeviceSettings:
+    """What a configuration that names no device says of each."""
+    from navibridge.config import DeviceSettings  # noqa: PLC0415 - listing the vendors needs no models
+
+    return DeviceSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +47,14 @@ class Context:
         store: what the account keeps over restarts: tokens, what is known of its devices, the install id.
         clock: seconds since the epoch.
         count: adds one to a named counter, such as ``frames`` or ``frame_errors``.
+        device_settings: what the configuration says of one device, by the vendor's id.
     """
 
     account: str
     store: Store
     clock: Callable[[], float]
     count: Callable[[str], None]
+    device_settings: Callable[[str], DeviceSettings] = nothing_set
 
 
 @dataclass(frozen=True, slots=True)
