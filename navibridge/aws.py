@@ -287,8 +287,12 @@ class CloudLink:
         )
         try:
             client: _Client = _Mqtt5(options) if self.endpoint.protocol == "MQTT5" else _Mqtt3(options)
-        except (OSError, RuntimeError) as error:  # the latter is what the library makes of a file that is no PEM
+        except OSError as error:
             raise unreadable_authorities(self.endpoint, error) from error
+        except _FAILURES as error:
+            if self.endpoint.ca_file is not None:  # all that the library says of a file that is no PEM
+                raise unreadable_authorities(self.endpoint, error) from error
+            raise _link_error(self.endpoint, error) from error
         self._client = client
         attempt = client.connect()
         try:

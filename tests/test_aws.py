@@ -235,6 +235,15 @@ async def test_the_cloud_ends_the_session(to: Endpoint, box: Postbox, cloud: Sim
     assert await end_of(link) == ([], "closed")
 
 
+@pytest.mark.slow
+async def test_a_connection_that_has_gone_dead_is_noticed_by_its_pings(
+    to: Endpoint, box: Postbox, cloud: SimulatedCloud
+) -> None:
+    link = await opened(replace(to, keep_alive=2), box)
+    cloud.faults.latency = 60.0
+    assert await end_of(link) == ([], "timeout")
+
+
 async def test_a_consumer_that_is_behind_loses_the_oldest(
     to: Endpoint, box: Postbox, cloud: SimulatedCloud, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -103,6 +103,8 @@ class SimulatedCloud:
         faults: what is wrong from the beginning.
         rules: the manners of the brokers; the policies and faults are filled in here.
         ca_path: where the certificate of the authority is written to; a temporary file when not given.
+        names: host names and addresses that the certificate is for, besides this machine's own loopback ones and the
+            vendors' real ones; for clients on other machines.
 
     Attributes:
         faults: may be set at any time.
@@ -121,6 +123,7 @@ class SimulatedCloud:
         faults: Faults | None = None,
         rules: Rules = AWS,
         ca_path: str | Path | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         self.simulators = tuple(simulators)
         self.rules = rules
@@ -134,9 +137,9 @@ class SimulatedCloud:
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.ServerRunner | None = None
         authority = trustme.CA(organization_name="navibridge simulated clouds")
-        names = sorted({host for simulator in self.simulators for host in simulator.hosts})
+        certified = {"localhost", "127.0.0.1", "::1", *names}.union(*(simulator.hosts for simulator in self.simulators))
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("localhost", "127.0.0.1", "::1", *names).configure_cert(self._tls)
+        authority.issue_cert(*sorted(certified)).configure_cert(self._tls)
         if ca_path is None:
             directory = tempfile.mkdtemp(prefix="navibridge-ca-")
             # Not removed at stop: clients may ask for it while the cloud is away for a moment.

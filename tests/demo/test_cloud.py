@@ -416,11 +416,12 @@ async def test_a_simulator_that_fails_is_reported(caplog: pytest.LogCaptureFixtu
         await until(lambda: "has stopped" in caplog.text)
 
 
-async def test_the_certificate_satisfies_strict_verification_by_every_name(cloud: SimulatedCloud) -> None:
+async def test_the_certificate_satisfies_strict_verification_by_every_name(box: Postbox) -> None:
     """As Python 3.13 and later verify by default."""
-    trust = ssl.create_default_context(cafile=cloud.ca_file)
-    trust.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-    for name in ("localhost", "127.0.0.1", HOST):
-        _, writer = await asyncio.open_connection("127.0.0.1", cloud.port, ssl=trust, server_hostname=name)
-        writer.close()
-        await writer.wait_closed()
+    async with SimulatedCloud([box], names=("192.0.2.7", "nas.example")) as cloud:
+        trust = ssl.create_default_context(cafile=cloud.ca_file)
+        trust.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+        for name in ("localhost", "127.0.0.1", HOST, "192.0.2.7", "nas.example"):
+            _, writer = await asyncio.open_connection("127.0.0.1", cloud.port, ssl=trust, server_hostname=name)
+            writer.close()
+            await writer.wait_closed()
