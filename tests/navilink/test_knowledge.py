@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEATER = Listed("a1b2c3d4e5f6", "7741", 52, "31007", "Garage heat pump", connected=True)
+LISTED: dict[str, Any] = {"listed": ["a1b2c3d4e5f6", "7741", 52, "31007", "Garage heat pump"]}
 GATEWAY = Listed("a1b2c3d4e600", "5301", 1, "31007", "Cabin tankless", connected=True)
 
 
@@ -34,7 +35,10 @@ def test_it_comes_back(tmp_path: Path) -> None:
     (known,) = again.units(GATEWAY, "app")
     assert (known.channel, known.units, known.family) == (1, 3, "library")
 
-    again.forget_all_but({GATEWAY.mac})
+    assert {listed.name for listed in again.devices()} == {"Garage heat pump", "Cabin tankless"}
+
+    again.forget(HEATER.mac)
+    assert [listed.mac for listed in again.devices()] == [GATEWAY.mac]
     assert not again.units(HEATER, "app")[0].described
 
 
@@ -64,10 +68,11 @@ def test_the_names_of_attributes_are_kept_once(tmp_path: Path) -> None:
     [
         {"devices": []},
         {"devices": {HEATER.mac: 1}, "seen": 1, "install_id": 5},
-        {"devices": {HEATER.mac: {"mac": HEATER.mac, "features": [1], "seen": 7, "channel": "x", "spoke": "yes"}}},
-        {"devices": {HEATER.mac: {"mac": HEATER.mac, "features": {"power": []}, "seen": 0}}, "seen": [3]},
-        {"devices": {HEATER.mac: {"mac": HEATER.mac, "seen": 0}}, "seen": [[1, "no_such_attribute"]]},
-        {"devices": {HEATER.mac: {"mac": 1, "seen": -1}}, "seen": [["power"]]},
+        {"devices": {HEATER.mac: {"listed": [HEATER.mac]}}},
+        {"devices": {HEATER.mac: LISTED | {"features": [1], "seen": 7, "channel": "x", "spoke": "yes"}}},
+        {"devices": {HEATER.mac: LISTED | {"features": {"power": []}, "seen": 0}}, "seen": [3]},
+        {"devices": {HEATER.mac: LISTED | {"seen": 0}}, "seen": [[1, "no_such_attribute"]]},
+        {"devices": {HEATER.mac: LISTED | {"seen": -1}}, "seen": [["power"]]},
     ],
 )
 def test_damage_costs_a_question(tmp_path: Path, kept: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -262,7 +263,7 @@ async def test_rarely_needed_things_are_asked_for(town: Town) -> None:
     async with town(3) as place:
         home = place.home(poll_interval=0.1)
         await home.up()
-        keys = {"reservations", "tou_intervals", "heat_pump_energy_today", "recirculation_entries"}
+        keys = {"reservations", "heat_pump_energy_today", "recirculation_entries"}
         await until(lambda: keys <= {key for reading in home.of(Reading) for key in reading.values})
         # And announced, now that they are known to exist.
         announced = {row.key for found in home.of(Found) for row in found.device.attributes}
@@ -614,6 +615,28 @@ async def test_one_list_without_a_device_is_no_goodbye(town: Town) -> None:
         assert not home.of(Gone)
 
 
+async def test_an_empty_list_at_the_start_is_no_goodbye_either(town: Town) -> None:
+    async with town(1) as place:
+        home = place.home()
+        await home.up()
+        await home.stop()
+        place.sim.rest_faults["/device/list"] = RestFault(200, {"code": 200, "msg": "SUCCESS", "data": []}, times=1)
+        again = place.home()
+        await again.up()
+        assert again.device(place.heater.mac) == home.device(place.heater.mac)
+        await until(lambda: again.presence(place.heater.mac) is True)
+        # Gone while nobody looked, it is missed twice all the same, and then it is gone.
+        await again.stop()
+        place.sim.remove(place.heater.mac)
+        third = place.home()
+        await third.up()
+        await until(lambda: third.of(Gone))
+        await third.stop()
+        fourth = place.home()
+        await fourth.up()
+        assert fourth.events == [LinkUp()]
+
+
 async def test_pages_of_the_list(town: Town) -> None:
     async with town(41) as place:
         home = place.home()
@@ -726,7 +749,7 @@ async def test_a_refused_filter_is_not_tried_again(town: Town) -> None:
             return allowed(principal, client_id, topic_filter)
 
         place.sim.may_subscribe = policy
-        place.cloud.rules = place.cloud.rules.__class__(close_on_forbidden=False)
+        place.cloud.rules = replace(place.cloud.rules, close_on_forbidden=False)
         home = place.home()
         await home.up()
         place.cloud.drop_all()
@@ -736,6 +759,30 @@ async def test_a_refused_filter_is_not_tried_again(town: Town) -> None:
         await home.up()
         assert len(refused) == 1
         assert await home.session.send(home.device(), {"target_temperature": 52.0}) == {"target_temperature": 52.0}
+
+
+async def test_a_forbidden_last_will_does_not_keep_the_link_from_opening(town: Town) -> None:
+    async with town(1) as place:
+        allowed = place.sim.may_publish
+        place.sim.may_publish = lambda principal, client_id, topic: (
+            not topic.startswith("evt/") and allowed(principal, client_id, topic)
+        )
+        home = place.home()
+        assert isinstance(await home.ended(), LinkError)
+        home.start()
+        await home.up()
+
+
+async def test_credentials_are_suspected_when_the_link_never_opens(town: Town) -> None:
+    async with town(1) as place:
+        place.cloud.rules = replace(place.cloud.rules, max_packet_size=20)  # no CONNECT is so small
+        home = place.home()
+        for _ in range(10):
+            assert isinstance(await home.ended(), LinkError)
+            assert place.sim.requests.count("/user/sign-in") == 1
+            home.start()
+        await home.ended()
+        assert place.sim.requests.count("/user/sign-in") == 2
 
 
 async def test_one_poisonous_device_does_not_take_the_others_down(town: Town, caplog: pytest.LogCaptureFixture) -> None:
@@ -759,6 +806,9 @@ async def test_one_poisonous_device_does_not_take_the_others_down(town: Town, ca
         others = set(place.sim.heaters) - {poison}
         for mac in others:
             await home.session.send(home.device(mac), {"target_temperature": 52.0})
+        assert home.presence(poison) is False
+        with pytest.raises(LinkError, match="closes the link"):
+            await home.session.ask(home.device(poison))
         said = [record for record in caplog.records if record.levelno == logging.ERROR]
         assert len(said) == 1
         assert poison in said[0].getMessage()

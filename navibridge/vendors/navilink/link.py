@@ -39,7 +39,7 @@ LEFT_OUT_FOR: Final = 3600.0
 ACCOUNT: Final = "the account"
 """The group of filters that belong to no single device."""
 
-Topic: TypeAlias = Literal["features", "reservations", "tou", "recirculation", "energy"]
+Topic: TypeAlias = Literal["features", "reservations", "recirculation", "energy"]
 """What a device can be asked about besides how it is."""
 
 
@@ -134,11 +134,16 @@ class Link:
         self._patience = patience
         self._settling = settling
         self._subscribed: set[str] = set()
+        self._pending: set[str] = set()
         self._time = asyncio.get_running_loop().time
 
     def address(self, unit: Unit) -> Address:
         """Where a unit is asked over this link, and where it answers."""
         return unit.address(self.client_id, self._user_seq)
+
+    def reaches(self, unit: Unit) -> bool:
+        """Whether a unit may be spoken to: one that the account lacks, or that breaks the link, is left alone."""
+        return not unit.missing and self._doubts.allows(unit.listed.mac, self._time())
 
     # --- subscriptions --------------------------------------------------------------------------------------------
 
@@ -146,51 +151,51 @@ class Link:
         """Subscribe to everything these units send; what is subscribed already, is left as it is.
 
         Raises:
-            LinkError: the link broke; `Doubts` then knows by what.
+            LinkError: the link broke.
         """
         groups = self._groups(units)
-        pending: set[str] = set()
         window = asyncio.Semaphore(AT_ONCE)
 
         async def subscribe(name: str) -> None:
             async with window:
-                pending.add(name)
-                await self._subscribe(groups[name])
-                pending.discard(name)
+                self._pending.add(name)
+                for topic_filter, granted in (await self.cloud.subscribe(groups[name])).items():
+                    (self._subscribed if granted else self._doubts.refused).add(topic_filter)
+                self._pending.discard(name)
                 self._doubts.acquit(name)
 
         suspects = [name for name in groups if name in self._doubts.suspects]
-        try:
-            async with asyncio.TaskGroup() as group:
-                for name in groups.keys() - set(suspects):
+        async with asyncio.TaskGroup() as group:
+            for name in groups:
+                if name not in suspects:
                     group.create_task(subscribe(name), name=f"subscribe {name}")
-            for name in suspects:
-                await subscribe(name)
-        except* LinkError as errors:
-            if any(isinstance(error, LinkError) and error.reason == "closed" for error in errors.exceptions):
-                self._doubts.blame(sorted(pending), self._time())
-            raise
+        for name in suspects:
+            await subscribe(name)
+
+    def broken(self, error: Exception) -> None:
+        """Learn from the end of the link: whatever was being subscribed at that moment may have been the reason."""
+        if isinstance(error, LinkError) and error.reason == "closed" and self._pending:
+            self._doubts.blame(sorted(self._pending), self._time())
 
     def _groups(self, units: Iterable[Unit]) -> Mapping[str, list[str]]:
         """The filters that are not subscribed yet, without those that the cloud does not like."""
         groups: dict[str, list[str]] = {}
         known = self._subscribed | self._doubts.refused
         for unit in units:
+            if not self.reaches(unit):
+                continue
             for topic_filter in messages.filters(self.address(unit)):
                 name = unit.listed.mac if unit.listed.mac in topic_filter else ACCOUNT
                 if topic_filter not in known and self._doubts.allows(name, self._time()):
                     groups.setdefault(name, []).append(topic_filter)
         return {name: list(dict.fromkeys(filters)) for name, filters in groups.items()}
 
-    async def _subscribe(self, filters: list[str]) -> None:
-        for topic_filter, granted in (await self.cloud.subscribe(filters)).items():
-            (self._subscribed if granted else self._doubts.refused).add(topic_filter)
-
     async def unsubscribe(self, unit: Unit) -> None:
         """End the subscriptions that concern one unit alone."""
         mine = [topic_filter for topic_filter in self._subscribed if unit.listed.mac in topic_filter]
         self._subscribed.difference_update(mine)
-        await self.cloud.unsubscribe(mine)
+        if mine:
+            await self.cloud.unsubscribe(mine)
 
     # --- questions and commands -----------------------------------------------------------------------------------
 
@@ -231,9 +236,6 @@ class Link:
                 message = messages.query(address, Query.RESERVATIONS, session_id)
             case "recirculation":
                 message = messages.query(address, Query.RECIRCULATION_SCHEDULE, session_id)
-            case "tou":
-                serial = str(unit.features["serial_number"])
-                message = messages.read_tou(address, serial, session_id)
             case "energy":
                 message = messages.query(address, Query.ENERGY_DAILY, session_id, year=today.year, month=[today.month])
         await self.publish(message)

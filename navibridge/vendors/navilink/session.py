@@ -32,17 +32,17 @@ from navibridge.vendors.navilink.commanding import FAILURES, Waiting, is_news
 from navibridge.vendors.navilink.frames import Frame, parse
 from navibridge.vendors.navilink.knowledge import Knowledge
 from navibridge.vendors.navilink.link import Doubts, Link
-from navibridge.vendors.navilink.unit import FEATURE_FORMS, MOST_HELD, STATE_FORMS, Unit
+from navibridge.vendors.navilink.unit import FEATURE_FORMS, MOST_HELD, STATE_FORMS, UNREAD_FORMS, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping
     from datetime import date
 
     from navibridge.aws import CloudLink, Message
     from navibridge.model import Device, Event, Scalar, Source, Value, Values
     from navibridge.vendors import Context
     from navibridge.vendors.navilink import Settings
-    from navibridge.vendors.navilink.api import Listed, Listing
+    from navibridge.vendors.navilink.api import Listed
     from navibridge.vendors.navilink.auth import Tokens
     from navibridge.vendors.navilink.devices import Control
     from navibridge.vendors.navilink.link import Topic
@@ -55,13 +55,24 @@ FULL_QUEUE: Final = 2_000
 GATEWAY: Final = "navilink-"
 """What a device's MAC address follows in topics."""
 
+LEFT_OUT: Final = "the NaviLink cloud closes the link when its topics are subscribed"
+MISSING: Final = "the account's device list lacks it"
 NOT_CONNECTED: Final = "the NaviLink cloud says that it is not connected"
 
 GONE_AFTER: Final = 2
 """Complete lists in a row that have to lack a device before it counts as gone."""
 
+TURNED_AWAY: Final = frozenset({"closed", "connect_refused"})
+"""How an endpoint that can be reached says no without saying why."""
+
+MOST_TURNED_AWAY: Final = 10
+"""Times in a row after which the credentials are suspected, whatever their lifetime was said to be."""
+
 MOST_CHANNELS: Final = 16
 """Channels of one gas gateway that are taken seriously; real ones have three."""
+
+DEFECT: Final = "defect"
+"""The sort of a frame that is dropped for a mistake of ours."""
 
 MOST_SORTS: Final = 64
 """Sorts of unreadable frames that get a line in the log."""
@@ -127,6 +138,8 @@ class NavilinkSession:
         self._announced = asyncio.Event()
         self._look_again = asyncio.Event()
         self._listed_at = float("-inf")
+        self._turned_away = 0
+        self._tells_connectivity = True
         self._last_session_id = 0
         self._sorts: set[str] = set()
 
@@ -186,6 +199,8 @@ class NavilinkSession:
         link, unit = self._link, self._units.get(device.id)
         if link is None or unit is None:
             raise LinkError("the link to the NaviLink cloud is away", reason="closed")
+        if not link.reaches(unit):
+            raise LinkError(f"the device can not be reached: {unit.reason}", reason="left_out")
         return link, unit
 
     # --- one attempt --------------------------------------------------------------------------------------------------
@@ -203,22 +218,24 @@ class NavilinkSession:
     async def _live(self, tokens: Tokens) -> None:
         """Open the link and run the tasks until one of them fails."""
         client_id = f"navibridge-{tokens.user_seq}-{self._knowledge.install_id}"
-        cloud = await self._open(tokens, client_id)
+        link = Link(
+            await self._open(tokens, client_id),
+            client_id=client_id,
+            user_seq=tokens.user_seq,
+            session_id=self._session_id,
+            doubts=self._doubts,
+            patience=self._timing.answer,
+            settling=self._timing.settling,
+        )
         try:
             async with asyncio.TaskGroup() as group:
-                link = Link(
-                    cloud,
-                    client_id=client_id,
-                    user_seq=tokens.user_seq,
-                    session_id=self._session_id,
-                    doubts=self._doubts,
-                    patience=self._timing.answer,
-                    settling=self._timing.settling,
-                )
                 group.create_task(self._listen(link), name="navilink listen")
                 group.create_task(self._watch(link), name="navilink watch")
                 group.create_task(self._settle(link), name="navilink settle")
                 units = tuple(self._units.values())
+                for unit in units:
+                    if not unit.missing and not link.reaches(unit):
+                        self._set_online(unit, online=False, reason=LEFT_OUT)
                 await link.subscribe(units)
                 self._link = link
                 await self._introduce(link, units)
@@ -226,12 +243,15 @@ class NavilinkSession:
                 group.create_task(self._poll(link), name="navilink poll")
                 group.create_task(self._list(link), name="navilink list")
                 group.create_task(self._save_now_and_then(), name="navilink save")
+        except* LinkError as errors:
+            link.broken(_cause(errors))
+            raise
         finally:
             self._link = None
             for unit in self._units.values():
                 unit.forget_link()
             self._knowledge.save(self._units.values())
-            await cloud.close()
+            await link.cloud.close()
 
     async def _open(self, tokens: Tokens, client_id: str) -> CloudLink:
         """The connection to AWS IoT, with the last will of `docs/protocol/navilink.md` 4.5 on the first device."""
@@ -249,26 +269,33 @@ class NavilinkSession:
         credentials = aws.Credentials(
             tokens.access_key, tokens.secret_key, tokens.session_token, expires_at=tokens.aws_term.ends
         )
-        first = next(iter(self._units.values()), None)
+        first = next((unit for unit in self._units.values() if not unit.missing), None)
         will = None
-        if first is not None:
+        # A will that the account's policy forbids keeps the link from opening, so every second try goes without.
+        if first is not None and self._turned_away % 2 == 0:
             will = aws.Will(*messages.will(first.address(client_id, tokens.user_seq), self._session_id()))
         try:
-            return await aws.CloudLink.open(
+            cloud = await aws.CloudLink.open(
                 endpoint, client_id, lambda: credentials, will=will, clock=self._context.clock
             )
         except LinkError as error:
-            if error.reason == "upgrade_refused":
-                # Revoked or mis-clocked: the same ones would be refused again, until they expire an hour from now.
+            if error.reason in TURNED_AWAY:
+                self._turned_away += 1
+            if error.reason == "upgrade_refused" or self._turned_away >= MOST_TURNED_AWAY:
+                # The same ones would be refused until they expire, up to an hour from now.
                 self._auth.revoke_credentials(tokens.access_key)
+                self._turned_away = 0
             raise
+        self._turned_away = 0
+        return cloud
 
     async def _introduce(self, link: Link, units: Iterable[Unit]) -> None:
         """Ask devices what they can do and how they are, and announce them, whether they answer or not."""
         introduced = list(units)
         for unit in introduced:
-            await link.ask_about(unit, "features", self._today())
-            await link.ask(unit)
+            if link.reaches(unit):
+                await link.ask_about(unit, "features", self._today())
+                await link.ask(unit)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.introduction):
                 while any(unit.device is None and unit.online is not False for unit in introduced):
@@ -297,9 +324,10 @@ class NavilinkSession:
             for unit in units or (None,):
                 due = max(due + pause, time())
                 await asyncio.sleep(due - time())
-                if unit is not None and unit.id in self._units:
+                if unit is not None and unit.id in self._units and link.reaches(unit):
                     await link.ask(unit)
-                    await self._ask_more(link, unit, time())
+                    if unit.heard:
+                        await self._ask_more(link, unit, time())
 
     async def _ask_more(self, link: Link, unit: Unit, now: float) -> None:
         """The first of the rare questions that is due, if any."""
@@ -313,10 +341,9 @@ class NavilinkSession:
     def _rare_topics(self, unit: Unit) -> Iterator[tuple[Topic, float]]:
         """What a unit is worth asking about, and every how many seconds."""
         yield "features", self._timing.features if unit.features else 0.0
+        # The time-of-use plan is not asked for: the question is a write command that lacks the plan (section 10.3).
         if unit.features.get("supports_reservations") is True:
             yield "reservations", self._timing.rarely
-            if unit.features.get("serial_number"):
-                yield "tou", self._timing.rarely
         if unit.features.get("supports_recirculation_schedule") is True:
             yield "recirculation", self._timing.rarely
         if unit.features.get("supports_energy_usage") is True:
@@ -386,39 +413,48 @@ class NavilinkSession:
     # --- the device list ----------------------------------------------------------------------------------------------
 
     async def _read_list(self) -> list[Unit]:
-        """Read the device list, unless that was done just now; returns the units that are new."""
+        """Read the device list, unless that was done just now; returns the units that are new, or back."""
         now = asyncio.get_running_loop().time()
         if now - self._listed_at < self._timing.listing_offline:
             return []
         self._look_again.clear()
         listing = await self._api.devices()
         self._listed_at = asyncio.get_running_loop().time()
-        found = [unit for listed in listing.devices for unit in self._take_listed(listed)]
+        listed = {device.mac for device in listing.devices}
+        # An account's first list may be the one that lacks a device by accident, so it is compared with the last run's.
+        earlier = [] if self._units else [device for device in self._knowledge.devices() if device.mac not in listed]
+        found = [unit for device in (*listing.devices, *earlier) for unit in self._take_listed(device)]
         for unit in tuple(self._units.values()):
-            if unit.listed.connected is None and not unit.heard:
+            if unit.listed.connected is None and not unit.heard and self._tells_connectivity:
                 connected = await self._api.connected(unit.listed)
-                if connected is not None:
-                    self._set_online(unit, online=connected, reason="" if connected else NOT_CONNECTED)
+                self._tells_connectivity = connected is not None
+                self._take_connectivity(unit, connected)
         if listing.complete:
-            await self._drop_missing(listing)
+            await self._drop_missing(listed)
         if any(unit.online is False or unit.missing for unit in self._units.values()):
             self._look_again.set()
         return found
 
     def _take_listed(self, listed: Listed) -> list[Unit]:
-        """Take one entry of the list in; returns its units if they are new."""
+        """Take one entry of the list in; returns its units if they are new, or back."""
         known = [unit for unit in self._units.values() if unit.listed.mac == listed.mac]
         units = known or self._units_of(listed)
+        known = [unit for unit in known if not unit.missing]
         for unit in units:
             unit.listed, unit.missing = listed, 0
             if unit.described or unit.device is not None:
                 self._announce(unit)
-            # What a device says itself, by answering, outranks what the list says of it.
-            if listed.connected is False and (unit.unanswered or not unit.heard):
-                self._set_online(unit, online=False, reason=NOT_CONNECTED)
-            elif listed.connected is True and not unit.silent:
-                self._set_online(unit, online=True)
+            self._take_connectivity(unit, listed.connected)
         return [] if known else units
+
+    def _take_connectivity(self, unit: Unit, connected: bool | None) -> None:  # noqa: FBT001 - as the service says it
+        """What the service says of a device's connection; what the device itself says or fails to say outranks it."""
+        if connected is False and (unit.unanswered or not unit.heard):
+            self._set_online(unit, online=False, reason=NOT_CONNECTED)
+        elif connected is True and (unit.online is None or unit.reason in (NOT_CONNECTED, MISSING)):
+            self._set_online(unit, online=True)
+            if self._link is not None:
+                self._link.again(unit)
 
     def _units_of(self, listed: Listed) -> list[Unit]:
         """The units of an entry that is new, with what is known of them from earlier runs."""
@@ -426,16 +462,16 @@ class NavilinkSession:
         self._units |= {unit.id: unit for unit in units}
         return units
 
-    async def _drop_missing(self, listing: Listing) -> None:
+    async def _drop_missing(self, listed: Container[str]) -> None:
         """Say goodbye to what two complete lists in a row lacked; one might be an accident of the service."""
-        present = {listed.mac for listed in listing.devices}
-        self._knowledge.forget_all_but(present)
         for unit in tuple(self._units.values()):
-            if unit.listed.mac in present:
+            if unit.listed.mac in listed:
                 continue
             unit.missing += 1
+            self._set_online(unit, online=False, reason=MISSING)
             if unit.missing >= GONE_AFTER:
                 del self._units[unit.id]
+                self._knowledge.forget(unit.listed.mac)
                 self._emit(Gone(unit.id))
                 if self._link is not None:
                     await self._link.unsubscribe(unit)
@@ -445,26 +481,39 @@ class NavilinkSession:
     def _take(self, link: Link, message: Message) -> None:
         """One message of the cloud; whatever is wrong with it, the session goes on."""
         self._context.count("frames")
+        try:
+            self._take_message(link, message)
+        except FrameError as error:
+            self._drop(error)
+        except Exception as error:
+            # A defect of ours must not let one frame end every link anew.
+            if DEFECT not in self._sorts:
+                log.exception("unexpected error in dealing with a frame. Please report it.")
+            self._drop(FrameError(f"unexpected {type(error).__name__}", sort=DEFECT))
+
+    def _take_message(self, link: Link, message: Message) -> None:
+        """One message of the cloud.
+
+        Raises:
+            FrameError: it is not what it should be.
+        """
         levels = message.topic.split("/")
         if levels[-1] == "disconnect-mqtt":
             log.info("the cloud announced that connections end; looking at the device list again")
             self._look_again.set()
             return
         mac = next((level.removeprefix(GATEWAY) for level in levels[2:3] if level.startswith(GATEWAY)), None)
-        try:
-            frame = parse(message.payload, mac, topic=message.topic)
-            if frame.form == "request":
-                return  # our own, or another client's: they travel under the device's own topics
-            unit = self._units.get(frame.device_id or self._owner(link, message.payload))
-            if unit is None:
-                log.debug("a frame of form %s of a device that is not listed", frame.form)
-            elif frame.form == "connection":
-                self._take_connection(link, unit, frame, levels)
-            else:
-                for part in (frame, *frame.also):
-                    self._take_frame(link, self._channel(unit, part), part, message.at)
-        except FrameError as error:
-            self._drop(error)
+        frame = parse(message.payload, mac, topic=message.topic)
+        if frame.form == "request":
+            return  # our own, or another client's: they travel under the device's own topics
+        unit = self._units.get(frame.device_id or self._owner(link, message.payload))
+        if unit is None:
+            log.debug("a frame of form %s of a device that is not listed", frame.form)
+        elif frame.form == "connection":
+            self._take_connection(link, unit, frame, levels)
+        else:
+            for part in (frame, *frame.also):
+                self._take_frame(link, self._channel(unit, part), part, message.at)
 
     def _drop(self, error: FrameError) -> None:
         self._context.count("frame_errors")
@@ -552,7 +601,7 @@ class NavilinkSession:
         source: Source = "poll" if frame.client_id == link.client_id else "push"
         if self._answer(link, unit, frame, merged):
             source = "ack"
-        if decoded.values or decoded.unknown:
+        if frame.form not in UNREAD_FORMS and (decoded.values or decoded.unknown):
             self._tell(unit, Reading(unit.id, decoded.values, at, source, decoded.unknown))
 
     def _answer(self, link: Link, unit: Unit, frame: Frame, values: Values) -> bool:

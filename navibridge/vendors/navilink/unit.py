@@ -21,11 +21,18 @@ SILENT_AFTER: Final = 3
 MOST_HELD: Final = 8
 """Readings kept for a device that has not been announced yet; each later one repeats nearly all of the earlier."""
 
+LISTED: Final = ("mac", "additional", "type", "home", "name")
+"""What is kept of a device's entry in the account's list, in this order."""
+
 FEATURE_FORMS: Final = frozenset({"feature", "gas_channel_info"})
 """The forms that say what a unit can do."""
 
 STATE_FORMS: Final = frozenset({"status", "packed", "gas_channel_status"})
 """The forms that say how it is."""
+
+
+UNREAD_FORMS: Final = frozenset({"acknowledgement", "control_fail", "gas_control_fail", "firmware", "trend"})
+"""Forms that no attribute is read from: answers to commands, and to questions that only other clients ask."""
 
 
 @dataclass(slots=True)
@@ -135,7 +142,7 @@ class Unit:
     def dump(self) -> dict[str, Any]:
         """For the store: what would have to be asked for again, except `seen`."""
         return {
-            "mac": self.listed.mac,
+            "listed": [getattr(self.listed, name) for name in LISTED],
             "channel": self.channel,
             "features": self.features,
             "spoke": self.spoke,
