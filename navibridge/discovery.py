@@ -330,7 +330,11 @@ class _Components:
         shown: set[str] = set()
         for composite in self._kind.composites:
             roles = {role: self._rows[key] for role, key in composite.roles.items() if key in self._rows}
-            if "mode" in roles or "temperature" in roles:
+            if composite.component == "update":
+                if len(roles) == len(composite.roles):
+                    found[composite.key] = self._update(composite, roles)
+                    shown |= {row.key for row in roles.values()}
+            elif "mode" in roles or "temperature" in roles:
                 # The device's main feature takes the device's name.
                 name = composite.key.replace("_", " ").capitalize() if found else None
                 found[composite.key] = self._composite(composite, name, roles)
@@ -412,6 +416,18 @@ class _Components:
             self._command(entity, "power", roles["power"])
             entity |= {"payload_on": "ON", "payload_off": "OFF"}
         return entity | {"temperature_unit": self._unit, "qos": 1}
+
+    def _update(self, composite: Composite, roles: Mapping[str, Attribute]) -> Document:
+        """A firmware; without a command topic it can be looked at alone, because a bridge flashes nothing."""
+        return {
+            "platform": "update",
+            "name": composite.key.replace("_", " ").capitalize(),
+            "device_class": "firmware",
+            "value_template": _template(roles["installed"].key),
+            "latest_version_topic": self._topics.state(self._topic),
+            "latest_version_template": _template(roles["latest"].key),
+            "entity_category": "diagnostic",
+        }
 
     def _command(self, entity: Document, role: str, row: Attribute) -> None:
         if row.writes:

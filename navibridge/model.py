@@ -333,17 +333,18 @@ def _shown(given: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Composite:
-    """A climate or a water heater: several attributes shown as one thing.
+    """A climate, a water heater or a firmware update: several attributes shown as one thing.
 
     Attributes:
-        component: Home Assistant's component, ``water_heater`` or ``climate``.
+        component: Home Assistant's component, ``water_heater``, ``climate`` or ``update``.
         key: component id in discovery, stable for ever.
         roles: Home Assistant's role to attribute key: ``mode``, ``temperature``, ``current_temperature``,
-            ``current_humidity``, ``action``, ``fan_mode``, ``swing_mode``, ``swing_horizontal_mode``, ``power``.
+            ``current_humidity``, ``action``, ``fan_mode``, ``swing_mode``, ``swing_horizontal_mode``, ``power``;
+            of an update ``installed`` and ``latest``.
             A role whose attribute the unit lacks is left out.
     """
 
-    component: Literal["climate", "water_heater"]
+    component: Literal["climate", "water_heater", "update"]
     key: str
     roles: Mapping[str, str]
 
