@@ -38,6 +38,7 @@ class Announcer:
         self._left: dict[str, bytes] = {}
         self._announced: dict[str, dict[str, Document]] = {}
         self._bridge = discovery.bridge_id(topics)
+        self._outlines = _Outlines()
 
     def remember(self, topic: str, payload: bytes) -> None:
         """A retained message that was on the broker before this run published anything."""
@@ -87,7 +88,7 @@ class Announcer:
         for topic in before:
             self._left.pop(topic, None)
         plan = discovery.steps(before, after)
-        self._announced[identity] = {topic: _outline(found) for topic, found in after.items()}
+        self._announced[identity] = {topic: self._outlines.of(found) for topic, found in after.items()}
         return [Message(topic, payload, retain=True) for topic, payload in plan]
 
     def _earlier(self, identity: str) -> list[str]:
@@ -96,12 +97,22 @@ class Announcer:
         return [topic for topic in self._left if topic.startswith(start) and identity in topic.split("/")[-3:-1]]
 
 
-def _outline(document: Document) -> Document:
-    """As much of a message as the next step from it needs; a thousand whole documents would fill the memory."""
-    outline: Document = {key: document[key] for key in ("device", "origin") if key in document}
-    if "components" in document:
-        outline["components"] = {
-            component: {"platform": entity["platform"], "unique_id": entity.get("unique_id")}
-            for component, entity in document["components"].items()
-        }
-    return outline
+class _Outlines:
+    """As much of each message as the next step from it needs; a thousand whole documents would fill the memory.
+
+    That is which components it announces, and those are the same for all devices that are alike.
+    """
+
+    def __init__(self) -> None:
+        self._components: dict[tuple[tuple[str, str], ...], dict[str, Document]] = {}
+
+    def of(self, document: Document) -> Document:
+        """A document's outline; alike ones are the same object inside."""
+        outline: Document = {"device": {}, "origin": {}}
+        if "components" in document:
+            sorts = tuple((component, entity["platform"]) for component, entity in document["components"].items())
+            if sorts not in self._components:
+                announced = {component: {"platform": platform, "unique_id": ""} for component, platform in sorts}
+                self._components[sorts] = announced
+            outline["components"] = self._components[sorts]
+        return outline
