@@ -605,6 +605,7 @@ FIRMWARE: Final = Attribute(
     "Firmware",
     TEXT,
     (
+        Wire("boot_firmware", "fw", codecs.TEXT),
         Wire("boot_firmware", "version", codecs.TEXT),
         Wire("post_boot", "version", codecs.TEXT),
         Wire("log", "version", codecs.TEXT),

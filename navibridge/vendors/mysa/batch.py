@@ -21,7 +21,7 @@ from navibridge.errors import FrameError
 from navibridge.vendors.mysa import codecs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from navibridge.model import Codec, Raw
 
@@ -308,6 +308,46 @@ def measured(reading: BatchReading) -> dict[str, Raw]:
     if found.get("line_voltage", 0) <= 0:
         found.pop("line_voltage", None)
     return found
+
+
+# --- showing ----------------------------------------------------------------------------------------------------------
+
+
+class Part(NamedTuple):
+    """One piece of a record, as it stands in its bytes.
+
+    Attributes:
+        name: of the field, ``magic``, ``version``, or ``unknown`` for what an unknown version has of its own.
+        raw: the raw value.
+        offset: from the start of the record.
+        data: its bytes.
+        codec: the unit of the raw value; ``None`` for what has none.
+        unit: of the decoded value.
+    """
+
+    name: str
+    raw: Raw
+    offset: int
+    data: bytes
+    codec: Codec | None = None
+    unit: str | None = None
+
+
+def parts(reading: BatchReading) -> Iterator[Part]:
+    """Every byte of a record under the name of its field, in the order of the bytes."""
+    data = reading.data
+    yield Part("magic", data[:2], 0, data[:2])
+    yield Part("version", reading.version, 2, data[2:3])
+    offset = 3
+    for field in (*COMMON, *VERSIONS.get(reading.version, ())):
+        size = struct.calcsize(f"<{field.code}")
+        piece = data[offset : offset + size]
+        yield Part(field.name, reading.fields[field.name], offset, piece, field.codec, field.unit)
+        offset += size
+    if reading.tail:
+        yield Part("unknown", reading.tail, offset, reading.tail)
+    end = len(data) - 1
+    yield Part(CHECKSUM.name, reading.fields[CHECKSUM.name], end, data[end:])
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ def _decode_target(raw: Raw) -> float | None:
 
 def _decode_duty(raw: Raw) -> float:
     found = float(number(raw))
-    return 100 * min(max(found, 0.0), 1.0)
+    return round(100 * min(max(found, 0.0), 1.0), 3)
 
 
 def _decode_signal(raw: Raw) -> int | float | None:

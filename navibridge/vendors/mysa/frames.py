@@ -370,8 +370,6 @@ def _tidied(form: str, fields: dict[str, Raw]) -> dict[str, Raw]:
             for name, pattern in (("serial", _SERIAL), ("version", _VERSION)):
                 if match := pattern.search(text):
                     fields[name] = match[1]
-    elif form == "boot_firmware" and "fw" in fields:
-        fields["version"] = fields.pop("fw")
     return fields
 
 
