@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from navibridge.cli.observer import Known, Observer
     from navibridge.config import Config
 
-FRESH_LIMIT: Final = 10.0
-"""Seconds for a device to answer, before what was seen of it last is shown instead."""
-
 SECOND_LIMIT: Final = 3.0
 """Seconds more for values that are still unknown after the first answer."""
 
@@ -47,13 +44,17 @@ def get(
     ] = None,
     config: ConfigOption = None,
     broker: BrokerOption = None,
+    limit: Annotated[
+        float,
+        typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait for an answer newer than the last."),
+    ] = 10,
     json: JsonOption = False,
 ) -> None:
     """Ask a device how it is.
 
     Through the running bridge, else straight from the cloud.
     """
-    once(_get(load_quietly(context, config, broker), device, attributes or [], json=json))
+    once(_get(load_quietly(context, config, broker), device, attributes or [], limit=limit, json=json))
 
 
 def set_values(
@@ -95,7 +96,7 @@ def _changes(given: Sequence[str]) -> dict[str, object]:
     return changes
 
 
-async def _get(config: Config, wanted: str, attributes: Sequence[str], *, json: bool) -> Code:
+async def _get(config: Config, wanted: str, attributes: Sequence[str], *, limit: float, json: bool) -> Code:
     from navibridge.cli.observer import some_bridge
     from navibridge.cli.visit import VISIT
     from navibridge.errors import LinkError
@@ -103,7 +104,7 @@ async def _get(config: Config, wanted: str, attributes: Sequence[str], *, json: 
     async with some_bridge(config, VISIT) as observer:
         device = await observer.find(wanted)
         _check_names(device, attributes)
-        fresh = await observer.ask(device, FRESH_LIMIT)
+        fresh = await observer.ask(device, limit)
         # A device that was only just found may say what it can do before it says how it is.
         await observer.wait_until(
             lambda: _complete(device, observer.states.get(device.topic), attributes), SECOND_LIMIT
@@ -117,7 +118,7 @@ async def _get(config: Config, wanted: str, attributes: Sequence[str], *, json: 
             )
         _print_state(device, state, attributes, json=json)
         if not fresh:
-            note(f"{device.topic} did not answer within {FRESH_LIMIT:g} s; this was seen {_ago(state)}")
+            note(f"{device.topic} did not answer within {limit:g} s; this was seen {_ago(state)}")
         return Code.DONE if fresh or observer.availability.get(device.topic) == "online" else Code.UNREACHABLE
 
 

@@ -90,9 +90,9 @@ class Known:
         return "°F" if unit == "F" and is_temperature(row.quantity) else row.quantity.unit
 
 
-def same_device(wanted: str, *, topic: str, device_id: str, name: str) -> bool:
-    """Whether a person means that device: by its topic, its id or its name, in any case."""
-    return wanted.casefold().strip() in {topic.casefold(), device_id.casefold(), name.casefold()}
+def same_device(wanted: str, *names: str) -> bool:
+    """Whether a person means the device of one of these names, in any case."""
+    return wanted.casefold().strip() in {name.casefold() for name in names}
 
 
 class Observer:
@@ -203,12 +203,11 @@ class Observer:
             CommandError: none does, or several do.
             AuthError, LinkError: none does, and an account that might have it is not online.
         """
-        await self.wait_until(lambda: self._listed(wanted) or not self.starting, DEVICES_LIMIT)
+        # Only a complete list tells whether a name is one device's alone.
+        await self.wait_until(lambda: self._identified(wanted) or not self.starting, DEVICES_LIMIT)
         devices = await self.devices()
-        found = [
-            device
-            for device in devices
-            if same_device(wanted, topic=device.topic, device_id=device.id, name=device.name)
+        found = [device for device in devices if same_device(wanted, device.topic, device.id)] or [
+            device for device in devices if same_device(wanted, device.name)
         ]
         if len(found) == 1:
             return found[0]
@@ -221,8 +220,9 @@ class Observer:
 
     def raise_for_accounts(self, start: str) -> None:
         """Raise what keeps the first account that is not online from being so, if there is one."""
+        known = self.info.get("accounts", self.accounts)
         for name, state in self.accounts.items():
-            if state.get("state") == "online":
+            if state.get("state") == "online" or name not in known:
                 continue
             text = f"{start}, and account {name} is {state.get('state')}: {state.get('detail') or state.get('reason')}"
             reason, advice = str(state.get("reason")), str(state.get("what_to_do") or "")
@@ -240,12 +240,10 @@ class Observer:
             (state.get("state"), state.get("reason")) == ("offline", "starting") for state in states
         )
 
-    def _listed(self, wanted: str) -> bool:
+    def _identified(self, wanted: str) -> bool:
+        """Whether a device of that topic or id is listed; either is no other's."""
         devices: Mapping[str, Mapping[str, str]] = self.info.get("devices", {})
-        return any(
-            same_device(wanted, topic=topic, device_id=str(device.get("id")), name=str(device.get("name")))
-            for topic, device in devices.items()
-        )
+        return any(same_device(wanted, topic, str(device.get("id"))) for topic, device in devices.items())
 
     async def ask(self, device: Known, seconds: float) -> bool:
         """Have the device asked for its state now; whether one arrived in time."""

@@ -104,7 +104,7 @@ def test_devices_says_when_the_cloud_is_away(cloud: Clouds, configure: Callable[
 
 
 def test_devices_waits_only_so_long(configured: Clouds) -> None:
-    configured.call(lambda: setattr(configured.cloud.faults, "rest_delay", 30.0))
+    configured.call(lambda: setattr(configured.cloud.faults, "hang_upgrade", True))
     ended = invoke("devices", "--timeout", "1")
     assert ended.code == 3
     assert "account home: it was not ready within 1 s" in ended.err
@@ -213,7 +213,9 @@ def test_a_device_that_does_not_answer_leaves_it_unconfirmed(
     cloud: Clouds, configure: Callable[..., Path], nowhere: dict[str, Any]
 ) -> None:
     configure(
-        accounts={"home": cloud.account() | {"answer_timeout": 1}}, broker=nowhere, commands={"spacing": 0, "timeout": 2}
+        accounts={"home": cloud.account() | {"answer_timeout": 1}},
+        broker=nowhere,
+        commands={"spacing": 0, "timeout": 2},
     )
     cloud.call(lambda: setattr(cloud.cloud.faults, "lose", lambda topic, _: topic.endswith("/ctrl")))
     ended = invoke("set", JSON, "target_temperature=51")
@@ -238,7 +240,11 @@ def test_check_finds_nothing_wrong(cloud: Clouds, configure: Callable[..., Path]
     assert set(verdicts.values()) == {"ok"}
     assert list(verdicts) == [
         "configuration",
-        *(f"home: {server}, {what}" for server in ("REST service", "AWS IoT") for what in ("name", "TCP", "TLS", "clock")),
+        *(
+            f"home: {server}, {what}"
+            for server in ("REST service", "AWS IoT")
+            for what in ("name", "TCP", "TLS", "clock")
+        ),
         "home: sign-in",
         "home: devices",
         "home: cloud link",
@@ -259,9 +265,7 @@ def test_check_finds_a_missing_broker(configured: Clouds) -> None:
     assert "Start the broker" in said
 
 
-def test_check_finds_a_broker_that_refuses(
-    cloud: Clouds, configure: Callable[..., Path], guarded: Mosquitto
-) -> None:
+def test_check_finds_a_broker_that_refuses(cloud: Clouds, configure: Callable[..., Path], guarded: Mosquitto) -> None:
     broker = {"host": guarded.host, "port": guarded.port, "username": "me", "password": "wrong-wrong"}
     configure(accounts={"home": cloud.account()}, broker=broker)
     code, verdicts, said = checked()
@@ -295,15 +299,10 @@ def test_check_finds_a_wrong_password(cloud: Clouds, configure: Callable[..., Pa
     ],
 )
 def test_check_finds_what_is_in_the_way(
-    cloud: Clouds,
-    configure: Callable[..., Path],
-    nowhere: dict[str, Any],
-    change: dict[str, Any],
-    step: str,
-    advice: str,
+    cloud: Clouds, configure: Callable[..., Path], change: dict[str, Any], step: str, advice: str
 ) -> None:
     account = {name: value for name, value in (cloud.account() | change).items() if value is not None}
-    configure(accounts={"home": account}, broker=nowhere)
+    configure(accounts={"home": account}, broker={"host": "127.0.0.1", "port": 1})
     code, verdicts, said = checked()
     assert code == 3
     assert next(name for name, verdict in verdicts.items() if verdict == "fail") == step

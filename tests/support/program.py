@@ -11,7 +11,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from typer.testing import CliRunner
 
@@ -89,7 +89,9 @@ class Running:
         with self._news:
             found = self._news.wait_for(lambda: self._with(part) or not self._open, seconds)
         line = self._with(part)
-        assert found and line is not None, f"no line with {part!r}; the program said:\n{self.text}"
+        said = f"no line with {part!r}; the program said:\n{self.text}"
+        assert found, said
+        assert line is not None, said
         return line
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -144,7 +146,7 @@ class Clouds:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated clouds", daemon=True)
 
-    def __enter__(self) -> Clouds:
+    def __enter__(self) -> Self:
         self._thread.start()
         self.cloud = SimulatedCloud(self.simulators)
         self.run(self.cloud.start())
