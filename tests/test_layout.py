@@ -37,7 +37,6 @@ PURE = {
     "metrics",
     "commands",
     "sigv4",
-    "simulation",
     "announce",
 }
 """No I/O, no event loop, no logging; the clock is handed in."""
