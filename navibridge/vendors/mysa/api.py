@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +10,8 @@ from navibridge.errors import FrameError, LinkError
 from navibridge.vendors.mysa import frames
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from navibridge.vendors.mysa.auth import Auth
 
 log = logging.getLogger(__name__)

@@ -301,8 +301,8 @@ _WORDS: Final = {
     "wrong_password": (
         "Mysa refuses this e-mail address and password (a password of {length} characters arrived here)",
         (
-            "Check the password by signing in to the Mysa app. If it has another length than told here, it was mangled on "
-            "its way: put it between quotes, and write $$ for $ in a Compose file. Then restart."
+            "Check the password by signing in to the Mysa app. If it has another length than told here, it was mangled "
+            "on its way: put it between quotes, and write $$ for $ in a Compose file. Then restart."
         ),
     ),
     "unknown_user": (
