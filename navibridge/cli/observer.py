@@ -121,8 +121,8 @@ class Observer:
         self._name = f"cli-{secrets.token_hex(4)}"
         self._echo = topics.response(self._name)
         self.echoed = False
+        self._asked: set[str] = set()
         self._answers: dict[str, dict[str, Any]] = {}
-        self._results: dict[str, dict[str, Any]] = {}
         self._fresh: set[str] = set()
         self._arrival = asyncio.Event()
         self._end: Exception | None = None
@@ -179,15 +179,15 @@ class Observer:
             LinkError: it does not answer.
             CommandError: it answers that it can not.
         """
-        transaction = secrets.token_hex(8)
+        transaction = self._new_question()
         await self._link.publish(self.topics.request(verb), orjson.dumps({**asked, "transaction": transaction}))
-        if not await self.wait_until(lambda: transaction in self._answers, ANSWER_LIMIT):
+        answer = await self._answer(transaction, ANSWER_LIMIT)
+        if answer is None:
             raise LinkError(
                 f"the bridge at {self.where} says that it is online, but it did not answer within {ANSWER_LIMIT:g} s",
                 reason="timeout",
                 what_to_do="Look at its log, and restart it.",
             )
-        answer = self._answers.pop(transaction)
         if answer.get("status") != "ok":
             raise CommandError(str(answer.get("error")), code="invalid_value")
         return answer.get("data")
@@ -259,14 +259,28 @@ class Observer:
         Raises:
             TimeoutError: there was none within the time.
         """
-        command_id = f"cli-{secrets.token_hex(8)}"
+        command_id = self._new_question()
         payload: dict[str, object] = {**changes, "id": command_id}
         if ttl is not None:
             payload["ttl"] = ttl
         await self._link.publish(self.topics.set(device.topic), orjson.dumps(payload))
-        if not await self.wait_until(lambda: command_id in self._results, seconds):
+        result = await self._answer(command_id, seconds)
+        if result is None:
             raise TimeoutError
-        return self._results.pop(command_id)
+        return result
+
+    def _new_question(self) -> str:
+        """A name for a question or a command; only what answers those asked here is kept."""
+        name = f"cli-{secrets.token_hex(8)}"
+        self._asked.add(name)
+        return name
+
+    async def _answer(self, name: str, seconds: float) -> dict[str, Any] | None:
+        try:
+            await self.wait_until(lambda: name in self._answers, seconds)
+        finally:
+            self._asked.discard(name)
+        return self._answers.pop(name, None)
 
     def _take(self, message: Message) -> None:
         if message.topic == self._echo:
@@ -290,9 +304,7 @@ class Observer:
             case "bridge", "info":
                 self.info = _document(payload)
             case "bridge", "response":
-                answer = _document(payload)
-                if isinstance(transaction := answer.get("transaction"), str):
-                    self._answers[transaction] = answer
+                self._note_answer("transaction", _document(payload))
             case "account", "state":
                 self.accounts[name] = _document(payload)
             case "device", "state" if payload:
@@ -304,9 +316,11 @@ class Observer:
             case "device", "availability":
                 self.availability[name] = payload.decode()
             case "device", "result":
-                result = _document(payload)
-                if isinstance(command_id := result.get("id"), str):
-                    self._results[command_id] = result
+                self._note_answer("id", _document(payload))
+
+    def _note_answer(self, key: str, answer: dict[str, Any]) -> None:
+        if isinstance(name := answer.get(key), str) and name in self._asked:
+            self._answers[name] = answer
 
 
 def _document(payload: bytes) -> dict[str, Any]:

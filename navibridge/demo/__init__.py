@@ -75,7 +75,7 @@ def simulators(
         if chosen["devices"]:
             try:
                 made.append(vendor.simulator(**chosen))
-            except TypeError as error:
+            except (TypeError, ValueError) as error:
                 raise NavibridgeError(f"the simulated cloud of {name} does not take these options: {error}") from error
     return made
 

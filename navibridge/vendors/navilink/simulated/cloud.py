@@ -22,7 +22,7 @@ import random
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import orjson
 
@@ -642,6 +642,9 @@ def simulator(
         poll_interval: what `NavilinkCloud.account` suggests to the bridge; ``None`` leaves it to the bridge.
         clock: seconds since the epoch.
         monotonic: the clock that answers are planned by.
+
+    Raises:
+        ValueError: there is no such dialect.
     """
     cloud = NavilinkCloud(
         timing=Timing(answer, notice, report, control_interval, speed),
@@ -653,6 +656,8 @@ def simulator(
     )
     cloud.poll_interval = poll_interval
     cloud.add_account(email, password)
+    if unknown := set(dialects) - set(get_args(Dialect)):
+        raise ValueError(f"no dialect of a water heater: {', '.join(sorted(unknown))}")
     for number in range(devices):
         model = Model(
             volume_code=(2, 1, 3)[number % 3],
