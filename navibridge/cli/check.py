@@ -97,7 +97,7 @@ def check(
         for problem in error.problems:
             findings.fail("configuration", str(problem), code=Code.CONFIGURATION)
         raise typer.Exit(Code.CONFIGURATION) from None
-    # What is wrong is a finding here; a log line would say it twice. Secrets are kept out of both.
+    # What is wrong is a finding here; a log line would only say it twice.
     log.set_up(log_settings("error"), loaded.config.secrets())
     once(_check(loaded, findings, limit))
 

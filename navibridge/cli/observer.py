@@ -296,7 +296,7 @@ class Observer:
         if self._heard is not None:
             self._heard(published, message)
 
-    def _note(self, published: Published, message: Message) -> None:  # noqa: C901 - one case per sort of topic
+    def _note(self, published: Published, message: Message) -> None:
         name, payload = published.name, message.payload
         match published.of, published.what:
             case "bridge", "state":

@@ -154,12 +154,12 @@ def timestamp(seen: str) -> str:
 
 def cell(device: Known, state: Mapping[str, Any], column: Column) -> str:
     """One value of a state document; empty for unknown."""
-    from navibridge.state import to_celsius
+    from navibridge.state import is_temperature, to_celsius
 
     value, row = state.get(column.attribute), device.row(column.attribute)
     if value is None or row is None:
         return ""
-    if state.get("temperature_unit") == "F" and isinstance(value, int | float) and not isinstance(value, bool):
+    if state.get("temperature_unit") == "F" and is_temperature(row.quantity):
         value = to_celsius(float(value), row.quantity)
     if column.raw:
         # The first wire is the JSON status, whose numbers the header's names come from.

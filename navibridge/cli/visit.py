@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from navibridge import vendors
 from navibridge.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from navibridge.config import Config
@@ -43,5 +43,5 @@ async def visiting(config: Config, account: str, directory: Path | None = None) 
         device_settings=partial(config.device, settings.vendor),
     )
     session = vendors.load(settings.vendor).open_session(settings, context)
-    async with aclosing(cast("AsyncGenerator[Event, None]", session.events())) as events:
+    async with aclosing(session.events()) as events:
         yield events

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
+import re
 import signal
 import socket
+import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 import yaml
 from support.listener import listening
-from support.program import invoke, only, started
+from support.program import COMMAND, invoke, only, started
 
 from navibridge import demo
 
@@ -217,3 +221,23 @@ def test_the_stage_is_bare_when_it_is_left(home: Path) -> None:
     assert not (home / ca_file).exists()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
+
+
+def test_on_a_terminal_there_is_a_live_table(home: Path) -> None:
+    parent, child = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "160", "LINES": "50"}
+    process = subprocess.Popen(
+        [*COMMAND, "demo", *HEATERS, "--for", "3"], cwd=home, env=environment, stdout=child, stderr=child
+    )
+    os.close(child)
+    shown = b""
+    with suppress(OSError):  # how Linux says that the other side is closed
+        while part := os.read(parent, 65536):
+            shown += part
+    os.close(parent)
+    assert process.wait(20) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert "Stop with Ctrl-C." in text
+    line = next(line for line in text.splitlines() if JSON in line and "mode eco" in line)
+    assert [cell.strip() for cell in line.split("│")][1:4] == [JSON, "Garage heat pump", "online"]
+    assert "Traceback" not in text

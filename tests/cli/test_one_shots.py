@@ -213,9 +213,9 @@ def test_a_device_that_does_not_answer_leaves_it_unconfirmed(
     cloud: Clouds, configure: Callable[..., Path], nowhere: dict[str, Any]
 ) -> None:
     configure(
-        accounts={"home": cloud.account() | {"answer_timeout": 1}},
+        accounts={"home": cloud.account()},
         broker=nowhere,
-        commands={"spacing": 0, "timeout": 2},
+        commands={"spacing": 0, "timeout": 1},
     )
     cloud.call(lambda: setattr(cloud.cloud.faults, "lose", lambda topic, _: topic.endswith("/ctrl")))
     ended = invoke("set", JSON, "target_temperature=51")
@@ -349,3 +349,18 @@ def test_commands_leave_the_log_as_it_was(configured: Clouds) -> None:
     before = logging.getLogger().handlers[:]
     invoke("devices")
     assert logging.getLogger().handlers == before
+
+
+@pytest.fixture
+async def deaf(start_mosquitto: Callable[..., Any]) -> Mosquitto:
+    """A broker that takes what it is sent and passes nothing on."""
+    made: Mosquitto = await start_mosquitto(users={"me": "right"}, acl="user me\ntopic read #\n")
+    return made
+
+
+def test_check_finds_access_rules_in_the_way(cloud: Clouds, configure: Callable[..., Path], deaf: Mosquitto) -> None:
+    broker = {"host": deaf.host, "port": deaf.port, "username": "me", "password": "right"}
+    configure(accounts={"home": cloud.account()}, broker=broker)
+    code, verdicts, said = checked()
+    assert (code, verdicts["broker: a message there and back"]) == (4, "fail")
+    assert "access rules" in said

@@ -218,7 +218,7 @@ def test_record_writes_rows_of_the_tank(house: object, home: Path, cloud: Clouds
     file = home / "tank.csv"
 
     def record(*more: str) -> None:
-        ended = invoke("record", str(file), "--for", "2", "--interval", "1", *more)
+        ended = invoke("record", str(file), "--for", "1.2", "--interval", "1", *more)
         assert ended.code == 0, ended.err
         assert f"rows written to {file}" in ended.err
 
