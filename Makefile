@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 N      ?= 1000000
 
-.PHONY: setup demo test check fix fuzz bench clean
+.PHONY: setup demo test check fix docs fuzz bench clean
 
 setup: $(VENV)/.ready
 
@@ -29,6 +29,9 @@ check: setup                ## everything that CI insists on
 fix: setup                  ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup                 ## the pages that follow from the code: devices, configuration, commands
+	$(BIN)/python docs/generate.py
 
 fuzz: setup                 ## N random, cut and mangled frames of every form
 	$(BIN)/python tests/fuzz.py $(N)

@@ -57,7 +57,7 @@ def message(
         return choice(node, words)
     if sort == "value_error" and "x-allowed" not in option and "x-unit" not in option:
         return f"given {given}: {found['msg'].removeprefix('Value error, ')}"
-    return f"given {given}, allowed: {_allowed(option)}"
+    return f"given {given}, allowed: {allowed(option)}"
 
 
 def choice(given: Text, words: Iterable[str]) -> str:
@@ -69,16 +69,16 @@ def choice(given: Text, words: Iterable[str]) -> str:
 
 def _shape_of(path: tuple[str, ...], shape: Schema) -> Schema:
     """The part of a JSON Schema that describes a key path; empty where it says nothing."""
-    node = _resolved(shape, shape)
+    node = resolved(shape, shape)
     for name in path:
         below = node.get("properties", {}).get(name, node.get("items", node.get("additionalProperties")))
         if not isinstance(below, dict):
             return {}
-        node = _resolved(below, shape)
+        node = resolved(below, shape)
     return node
 
 
-def _resolved(node: Schema, shape: Schema) -> Schema:
+def resolved(node: Schema, shape: Schema) -> Schema:
     """A part with its reference followed and ``or null`` taken away."""
     for choice in node.get("anyOf", []):
         if choice.get("type") != "null":
@@ -106,12 +106,14 @@ def _meant_option(path: tuple[str, ...], shape: Schema, everywhere: Iterable[str
     return f", known here: {', '.join(known)}"
 
 
-def _allowed(option: Schema) -> str:
+def allowed(option: Schema) -> str:
     """What an option takes, in words."""
     if option.get("default") is not None and {"type": "null"} in option.get("anyOf", []):
-        return f"{_allowed({**option, 'anyOf': []})}; or off"
-    if allowed := option.get("x-allowed"):
-        return str(allowed)
+        return f"{allowed({**option, 'anyOf': []})}; or off"
+    if "enum" in option:
+        return ", ".join(str(word) for word in option["enum"])
+    if "x-allowed" in option:
+        return str(option["x-allowed"])
     if option.get("x-unit") == "s":
         return "a time such as 90, 90 s, 5 min or 2 h" + _bounds(option, " s")
     if option.get("type") == "object":
