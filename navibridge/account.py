@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,19 +98,9 @@ class Account:
 
     async def _attempt(self) -> None:
         try:
-            async for event in self.session.events():
-                match event:
-                    case LinkUp():
-                        self.listed = True
-                        self.reconnects += 1
-                        self._become("online", "", "", "")
-                        self.up.set()
-                        log.info("account %s is online", self.name)
-                    case LinkDown(reason, detail):
-                        self._down(reason, detail, "")
-                    case ReadOnly():
-                        self._read_only(event)
-                self._event(self, event)
+            async with aclosing(self.session.events()) as events:
+                async for event in events:
+                    self._take(event)
         except NavibridgeError:
             raise
         except Exception as error:
@@ -125,6 +116,20 @@ class Account:
         if (self.state.status, self.state.reason) != ("online", event.reason):
             log.warning("account %s can only be read: %s. %s", self.name, event.detail, event.what_to_do)
         self._become("online", event.reason, event.detail, event.what_to_do)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case LinkUp():
+                self.listed = True
+                self.reconnects += 1
+                self._become("online", "", "", "")
+                self.up.set()
+                log.info("account %s is online", self.name)
+            case LinkDown(reason, detail):
+                self._down(reason, detail, "")
+            case ReadOnly():
+                self._read_only(event)
+        self._event(self, event)
 
     def _wait(self, error: LinkError, seconds: float) -> None:
         if self.state.reason != error.reason or self.state.status == "online":

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BACKSTOP: Final = 4
+"""A vendor may try a message again, and one change may take two; so many times a device's time to answer is enough."""
+
 AT_ONCE: Final = 50
 """How many devices' documents are made and published before other tasks get their turn."""
 
@@ -131,6 +134,7 @@ class Bridge:
             clock=self._clock,
             count=partial(self.metrics.count, f"account {name}"),
             device_settings=partial(self.config.device, settings.vendor),
+            answer_timeout=self.config.commands.timeout,
         )
         return Account(
             name,
@@ -152,7 +156,7 @@ class Bridge:
                     self._take_verdict,
                     spacing=self.config.commands.spacing,
                     size=self.config.commands.queue,
-                    timeout=self.config.commands.timeout,
+                    timeout=BACKSTOP * self.config.commands.timeout,
                     clock=self._monotonic,
                 )
                 group.create_task(self._keep_broker(), name="broker")

@@ -31,7 +31,7 @@ class Dispatcher:
         verdict: told each command's end, with the device's key.
         spacing: least seconds between two messages to one device.
         size: most commands that wait for one device.
-        timeout: seconds that a device has to answer.
+        timeout: seconds after which even a message that a vendor tried more than once counts as unanswered.
         clock: monotonic seconds.
     """
 

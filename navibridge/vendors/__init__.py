@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from navibridge.config import AccountSettings, DeviceSettings
     from navibridge.model import Device, Event, Explained, Kind, Scalar, Values
@@ -48,6 +48,7 @@ class Context:
         clock: seconds since the epoch.
         count: adds one to a named counter, such as ``frames`` or ``frame_errors``.
         device_settings: what the configuration says of one device, by the vendor's id.
+        answer_timeout: seconds that a device has to confirm one message of a command.
     """
 
     account: str
@@ -55,6 +56,7 @@ class Context:
     clock: Callable[[], float]
     count: Callable[[str], None]
     device_settings: Callable[[str], DeviceSettings] = nothing_set
+    answer_timeout: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Server:
 class Session(Protocol):
     """The life of one account."""
 
-    def events(self) -> AsyncIterator[Event]:
+    def events(self) -> AsyncGenerator[Event, None]:
         """One attempt: sign in, list the devices, open the link, then whatever the devices say.
 
         Ends only by raising; every resource of the attempt is released by then. May be called again.

@@ -105,9 +105,10 @@ def test_lists_of_mixed_content_are_shown_as_they_are() -> None:
     assert (found["odd[0]"].raw, found["odd[1].a"].raw) == (1, 2)
 
 
-def test_values_are_those_of_the_frame() -> None:
+def test_values_are_those_of_the_frame_and_what_follows_from_them() -> None:
     data = payload("mqtt_status_response")
-    assert explain(data).values == devices.decode(frames.parse(data)).values
+    derived = {"heat_source": "heat_pump", "mode": "eco", "usable_energy": 2.228}
+    assert explain(data).values == devices.decode(frames.parse(data)).values | derived
 
 
 def test_what_is_no_frame_is_refused() -> None:

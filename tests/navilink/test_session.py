@@ -115,12 +115,20 @@ class Neighbourhood:
     def heater(self) -> HeatPump:
         return next(iter(self.sim.heaters.values()))
 
-    def home(self, *, timing: Timing = QUICK, poll_interval: float = 60.0, **changes: Any) -> Home:
+    def home(
+        self, *, timing: Timing = QUICK, poll_interval: float = 60.0, answer_timeout: float = 15.0, **changes: Any
+    ) -> Home:
         section = self.sim.account(self.cloud.host, self.cloud.port, self.cloud.ca_file)
         # Checked settings first; times too short for a real account afterwards.
         settings = Settings.model_validate(section).model_copy(update={"poll_interval": poll_interval, **changes})
         counts: Counter[str] = Counter()
-        context = vendors.Context("home", Store(self._directory), time.time, lambda name: counts.update((name,)))
+        context = vendors.Context(
+            "home",
+            Store(self._directory),
+            time.time,
+            lambda name: counts.update((name,)),
+            answer_timeout=answer_timeout,
+        )
         home = Home(NavilinkSession(settings, context, timing=timing), counts)
         self._homes.append(home)
         home.start()

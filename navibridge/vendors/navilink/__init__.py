@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from navibridge.config import AccountSettings, Options, Seconds
+from navibridge.config import AccountSettings, Options
 from navibridge.vendors import Server
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ class Settings(AccountSettings):
     response_topics: Literal["app", "library"] = Field(
         "app", description="Where devices answer: as they do for the vendor's app, or under their own topics."
     )
-    answer_timeout: Seconds = Field(15, ge=1, le=120, description="Seconds that a device has to confirm a command.")
     sign_ins: int = Field(
         4, ge=1, le=60, description="Sign-ins within ten minutes, restarts included; more could lock the account."
     )

@@ -41,7 +41,9 @@ def explain(payload: bytes) -> Explained:
     frame = frames.parse(payload)
     meanings = _Meanings(frame)
     found = tuple(meanings.give(field) for field in _fields(payload, frame))
-    return Explained(frame.form, frame.device_id, found, devices.decode(frame, _ASSUMED).values)
+    values = devices.decode(frame, _ASSUMED).values
+    kind, _ = devices.table_of(frame, _ASSUMED)
+    return Explained(frame.form, frame.device_id, found, {**values, **kind.derive({}, values)})
 
 
 def _fields(payload: bytes, frame: Frame) -> Iterator[ExplainedField]:

@@ -1,15 +1,14 @@
 """One link of a session to the cloud: what is subscribed on it, and what is asked over it.
 
-A `Link` ends with its connection. What is learned about topic filters on the way outlives it in `Doubts`: a cloud that
-dislikes a filter refuses it, or closes the connection without a word, and neither may happen over and over again.
+A `Link` ends with its connection. What is learned about topic filters on the way outlives it in
+`navibridge.doubts.Doubts`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from navibridge.errors import LinkError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from navibridge.aws import CloudLink
+    from navibridge.doubts import Doubts
     from navibridge.vendors.navilink.devices import Control
     from navibridge.vendors.navilink.messages import Address, Message
     from navibridge.vendors.navilink.unit import Unit
@@ -29,12 +29,6 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 32
 """Groups of filters subscribed at once."""
-
-BREAKS: Final = 2
-"""Times that a group of filters may break the link when it is subscribed by itself."""
-
-LEFT_OUT_FOR: Final = 3600.0
-"""Seconds until a group that was left out is tried again."""
 
 ACCOUNT: Final = "the account"
 """The group of filters that belong to no single device."""
@@ -49,51 +43,6 @@ class Question(NamedTuple):
     due: float
     unit: Unit
     at: float
-
-
-@dataclass(slots=True)
-class Doubts:
-    """What earlier links taught about topic filters, in groups: the account's own, and one for each device.
-
-    Attributes:
-        refused: filters that the cloud refused.
-        suspects: groups that were being subscribed when a link was closed; subscribed one by one from then on.
-        breaks: how often a group closed the link all by itself.
-        left_out: groups that did it too often, with the loop's time at which they are tried again.
-    """
-
-    refused: set[str] = field(default_factory=set)
-    suspects: set[str] = field(default_factory=set)
-    breaks: Counter[str] = field(default_factory=Counter)
-    left_out: dict[str, float] = field(default_factory=dict)
-
-    def blame(self, groups: Iterable[str], now: float) -> None:
-        """The cloud closed the link while these groups were being subscribed."""
-        names = list(groups)
-        self.suspects.update(names)
-        if len(names) != 1:
-            return
-        (name,) = names
-        self.breaks[name] += 1
-        if self.breaks[name] >= BREAKS:
-            self.left_out[name] = now + LEFT_OUT_FOR
-            log.error(
-                "the cloud closes the link when the topics of %s are subscribed; they are left out for %.0f minutes",
-                name,
-                LEFT_OUT_FOR / 60,
-            )
-
-    def acquit(self, group: str) -> None:
-        """The group was subscribed and the link still stands."""
-        self.suspects.discard(group)
-        self.breaks.pop(group, None)
-
-    def allows(self, group: str, now: float) -> bool:
-        """Whether the group may be subscribed."""
-        if self.left_out.get(group, now) <= now:
-            self.left_out.pop(group, None)
-            return True
-        return False
 
 
 class Link:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from navibridge.doubts import Doubts
 from navibridge.errors import AuthError, CommandError, FrameError, LinkError, NavibridgeError, Throttled
 from navibridge.model import Found, Gone, LinkUp, Presence, Reading
 from navibridge.rest import Rest
@@ -31,11 +32,11 @@ from navibridge.vendors.navilink.codes import INTERVAL_EXCEEDED
 from navibridge.vendors.navilink.commanding import FAILURES, Waiting, is_news
 from navibridge.vendors.navilink.frames import Frame, parse
 from navibridge.vendors.navilink.knowledge import Knowledge
-from navibridge.vendors.navilink.link import Doubts, Link
+from navibridge.vendors.navilink.link import Link
 from navibridge.vendors.navilink.unit import FEATURE_FORMS, MOST_HELD, STATE_FORMS, UNREAD_FORMS, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Container, Iterable, Iterator, Mapping
     from datetime import date
 
     from navibridge.aws import CloudLink, Message
@@ -145,7 +146,7 @@ class NavilinkSession:
 
     # --- the contract -------------------------------------------------------------------------------------------------
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """One attempt; see `navibridge.vendors.Session.events`.
 
         When `LinkUp` comes, every listed device has been announced.
@@ -540,10 +541,13 @@ class NavilinkSession:
         ]
         if len(candidates) == 1:
             return candidates[0].id
-        for unit in candidates:
-            if unit.family == "app":
-                unit.family = "library"
-                link.again(unit)
+        undecided = [unit for unit in candidates if unit.family == "app"]
+        for unit in undecided:
+            unit.family = "library"
+            link.again(unit)
+        if undecided:
+            log.info("binary frames fit %d devices; these answer under their own topics from now on", len(candidates))
+            return ""
         raise FrameError(f"a binary frame that any of {len(candidates)} devices may have sent", sort="ambiguous_device")
 
     def _channel(self, unit: Unit, frame: Frame) -> Unit:
@@ -696,7 +700,7 @@ class NavilinkSession:
                 unit.waiting.remove(waiting)
 
     async def _answered(self, waiting: Waiting) -> tuple[Frame, Values]:
-        limit = self._settings.answer_timeout
+        limit = self._context.answer_timeout
         try:
             async with asyncio.timeout(limit) as timeout:
                 return await waiting.answer

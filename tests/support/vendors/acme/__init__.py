@@ -17,7 +17,7 @@ from navibridge.errors import CommandError, FrameError, LinkError
 from navibridge.model import Explained, Found, LinkUp, Presence, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from navibridge.model import Device, Event, Scalar, Values
     from navibridge.vendors import Context, Session
@@ -76,7 +76,7 @@ class World:
         """Break the link."""
         self.tell(LinkError("the far end hung up", reason="closed"))
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """One life of the link."""
         if self.error is not None:
             raise self.error
