@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from navibridge.vendors.navilink.link import LEFT_OUT_FOR, Doubts
+from navibridge.doubts import LEFT_OUT_FOR, Doubts
 
 if TYPE_CHECKING:
     import pytest
