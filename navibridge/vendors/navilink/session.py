@@ -22,7 +22,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from navibridge.doubts import Doubts
-from navibridge.doubts import Doubts
 from navibridge.errors import AuthError, CommandError, FrameError, LinkError, NavibridgeError, Throttled
 from navibridge.model import Found, Gone, LinkUp, Presence, Reading
 from navibridge.rest import Rest
