@@ -28,7 +28,7 @@ from navibridge.broker import LocalBroker, Message
 from navibridge.commands import Command, Reply, Request, Result, Verdict, check, read_object, read_value
 from navibridge.dispatch import Dispatcher
 from navibridge.errors import CommandError, LinkError
-from navibridge.metrics import Metrics
+from navibridge.metrics import DeviceFigures, Metrics, exposition
 from navibridge.model import Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly, Sort
 from navibridge.retry import supervise
 from navibridge.state import LONGEST_TEXT, NO_PROBLEM, Cache, DeviceState, TemperatureUnit, iso
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from navibridge.broker import Link
     from navibridge.config import Config, DeviceSettings
     from navibridge.store import Store
+    from navibridge.web import Web
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +126,8 @@ class Bridge:
         self._results: deque[Message] = deque(maxlen=KEPT_RESULTS)
         self._log_lines: deque[Message] = deque(maxlen=KEPT_LOG_LINES)
         self._scan: asyncio.Future[None] | None = None
+        self.connected = False
+        self.web: Web | None = None
 
     def _account(self, name: str) -> Account:
         settings = self.config.accounts[name]
@@ -161,6 +164,8 @@ class Bridge:
                 )
                 group.create_task(self._keep_broker(), name="broker")
                 group.create_task(self._tick(), name="ticker")
+                if self.config.web.enabled:
+                    group.create_task(self._serve_web(), name="web")
                 for name, account in self.accounts.items():
                     group.create_task(account.run(), name=f"account {name}")
         finally:
@@ -181,9 +186,19 @@ class Bridge:
                 log.info("connected to the broker %s", self._broker.where)
                 shown = ""
                 self.metrics.count("broker", "connects")
-                await self._serve(link)
+                self.connected = True
+                try:
+                    await self._serve(link)
+                finally:
+                    self.connected = False
 
         await supervise(attempt, waiting=waiting, first_wait=1.0, longest_wait=30.0)
+
+    async def _serve_web(self) -> None:
+        from navibridge.web import Web  # noqa: PLC0415 - the server's parts take memory, and most do without them
+
+        self.web = Web(self.config.web, self.health, self._exposition)
+        await self.web.run()
 
     async def _serve(self, link: Link) -> None:
         """Publish and listen until the connection breaks."""
@@ -645,19 +660,25 @@ class Bridge:
             for name, account in self.accounts.items()
             if not self._account_available(account) or (account.state.status == "online" and account.state.reason)
         ]
+        reasons = self._reasons()
         return {
             "at": iso(now),
+            "version": __version__,
+            "base_topic": self.topics.base,
+            "healthy": not reasons,
+            "reasons": reasons,
             "problem": bool(problems),
             "problem_text": "; ".join(problems)[:LONGEST_TEXT] or NO_PROBLEM,
             "uptime_s": round(now - self.started),
             "memory_mb": memory(),
             "devices": len(self.cache),
             "devices_available": sum(self._available(key, state) for key, state in self.cache.items()),
-            "broker": self.metrics.group("broker"),
+            "broker": {"connected": self.connected, **self.metrics.group("broker")},
             "bridge": self.metrics.group("bridge"),
             "verdicts": {verdict.value: self.metrics.group("verdicts").get(verdict, 0) for verdict in Verdict},
             "accounts": {
                 name: {
+                    "vendor": account.vendor,
                     "state": account.state.status,
                     "reconnects": max(0, account.reconnects),
                     **self.metrics.group(f"account {name}"),
@@ -665,6 +686,25 @@ class Bridge:
                 for name, account in self.accounts.items()
             },
         }
+
+    def _reasons(self) -> list[str]:
+        """What only a person can mend, or keeps everything from being seen; none of it passes by a restart."""
+        reasons = [] if self.connected else [f"The broker {self._broker.where} is not connected."]
+        for name, account in self.accounts.items():
+            if account.state.status == "needs_attention":
+                reasons.append(f"Account {name} needs attention: {account.state.detail}. {account.state.what_to_do}")
+        return reasons
+
+    def _exposition(self) -> bytes:
+        """The figures as Prometheus text; devices by their topic, accounts by their name, nothing of their owner."""
+        now = self._clock()
+        devices = {
+            key: DeviceFigures(
+                self._available(key, state), None if state.seen_at is None else max(0.0, now - state.seen_at)
+            )
+            for key, state in self.cache.items()
+        }
+        return exposition(self.health(), devices)
 
     def _health(self) -> bytes:
         return orjson.dumps(self.health())

@@ -123,6 +123,13 @@ def _host(given: str) -> str:
     return given
 
 
+def _listen(given: str) -> str:
+    match = re.fullmatch(r"(?:[^\s/:@\x00-\x1f\x7f]{1,253}|\[[0-9A-Fa-f:.]+\]):(\d{1,5})", given)
+    if match is None or int(match[1]) > 65535:  # noqa: PLR2004 - the highest port
+        raise ValueError("not an address to listen on")
+    return given
+
+
 def _path(given: object) -> object:
     if not isinstance(given, str) or not given:
         return given
@@ -342,6 +349,23 @@ class Config(Options):
     """The whole configuration."""
 
     broker: Broker = Field(Broker(), description="The local MQTT broker.")
+class Web(Options):
+    """Health and metrics over HTTP."""
+
+    enabled: bool = Field(False, description="Answer at /health and /metrics.")
+    listen: Annotated[
+        str,
+        AfterValidator(_listen),
+        _Says(x_allowed="HOST:PORT, such as 127.0.0.1:8321, or 0.0.0.0:8321 for every interface"),
+    ] = Field("127.0.0.1:8321", description="Address and port to answer at; nobody is asked for a password there.")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of `listen`; 0 is any free port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+
     discovery: Discovery = Field(Discovery(), description="Home Assistant's discovery.")
     accounts: dict[str, SerializeAsAny[AccountSettings]] = Field(
         {}, description="The accounts, each under a name of your own: lower case letters, digits, _ and -."
@@ -352,6 +376,7 @@ class Config(Options):
     state_dir: LocalPath = Field(
         default="~/.local/state/navibridge",
         validate_default=True,
+    web: Web = Field(Web(), description="Health and metrics over HTTP.")
         description="Directory for tokens, sign-in budgets and counters; below $XDG_STATE_HOME where that is set.",
     )
     temperature_unit: _TemperatureUnit = Field("C", description="Unit of every published temperature, C or F.")

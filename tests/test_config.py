@@ -791,7 +791,7 @@ def test_a_configuration_can_be_built_of_values(place: Path) -> None:
 
 
 def models() -> Iterator[type[Options]]:
-    yield from (Config, config.Broker, Tls, config.Discovery, DeviceSettings, config.Commands, config.Log)
+    yield from (Config, config.Broker, Tls, config.Discovery, DeviceSettings, config.Commands, config.Log, config.Web)
     yield from real_vendors().values()
 
 
