@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 N      ?= 1000000
+JOBS   ?= 3
 
 .PHONY: setup demo test check fix docs fuzz bench clean
 
@@ -18,7 +19,7 @@ demo: setup                 ## simulated clouds, embedded broker and bridge in o
 	$(BIN)/navibridge demo $(ARGS)
 
 test: setup                 ## the whole suite, with branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --cov --cov-report=term $(ARGS)
 
 check: setup                ## everything that CI insists on
 	$(BIN)/ruff format --check .

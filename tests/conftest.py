@@ -14,9 +14,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 from support import mosquitto as broker_of_tests
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 
     from support.mosquitto import BrokerKind, Mosquitto
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Hostile texts end up in what a test logs; a report has to be able to travel between processes."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session")
