@@ -153,7 +153,7 @@ async def _check_session(config: Config, name: str, findings: Findings, steps: l
             error = raised
     if error is None or names:
         findings.ok(sign_in, config.accounts[name].vendor)
-        held = ", ".join(f"{device_id} ({device})" for device_id, device in names.items())
+        held = ", ".join(f"{device_id} ({device})" for device_id, device in sorted(names.items()))
         findings.ok(listing, held or "the account holds none")
     elif isinstance(error, AuthError) or not isinstance(error, LinkError):
         findings.error(sign_in, error)

@@ -68,12 +68,14 @@ async def _demo(
     async with stage(devices, broker=address, options={"speed": speed}) as scene:
         if not scene.embedded:
             await _refuse_beside_a_bridge(scene.settings)
-        running = asyncio.create_task(scene.bridge.run(), name="bridge")
         try:
-            await limited(_show(scene, board), seconds)
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(scene.bridge.run(), name="bridge")
+                try:
+                    await limited(_show(scene, board), seconds)
+                finally:
+                    running.cancel()
         finally:
-            running.cancel()
-            await asyncio.wait((running,))
             if not scene.embedded:
                 await _tidy_up(scene)
             _print_summary(scene, board, started)

@@ -47,7 +47,9 @@ async def _devices(config: Config, *, json: bool, limit: float) -> Code:
 
     holdings = await asyncio.gather(*(_look(config, name, limit) for name in config.accounts))
     described = [
-        _described(config, holding.account, device) for holding in holdings for device in holding.devices.values()
+        _described(config, holding.account, device)
+        for holding in holdings
+        for _, device in sorted(holding.devices.items())
     ]
     if json:
         typer.echo(as_json(described, pretty=True))

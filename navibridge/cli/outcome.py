@@ -1,9 +1,10 @@
 """How a command ends: its exit code, and one clear message for whatever went wrong."""
 
+# What is heavy is imported where it is used, so that `navibridge --help` is quick.
+# ruff: noqa: PLC0415
+
 from __future__ import annotations
 
-import asyncio
-import signal
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -93,6 +94,8 @@ def fail(text: str, code: Code = Code.FAILED) -> NoReturn:
 
 def until_stopped(work: Coroutine[Any, Any, None]) -> None:
     """Run what goes on until it is told to stop, by Ctrl-C or SIGTERM; that is a regular end, exit code 0."""
+    import asyncio
+
     try:
         asyncio.run(_stoppable(work))
     except asyncio.CancelledError:
@@ -105,6 +108,8 @@ def once(work: Coroutine[Any, Any, Code]) -> None:
     Raises:
         typer.Exit: always; with 1 when it was stopped before its end.
     """
+    import asyncio
+
     try:
         code = asyncio.run(_stoppable(work))
     except asyncio.CancelledError:
@@ -113,6 +118,9 @@ def once(work: Coroutine[Any, Any, Code]) -> None:
 
 
 async def _stoppable(work: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio
+    import signal
+
     task = asyncio.current_task()
     if task is not None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -122,6 +130,8 @@ async def _stoppable(work: Coroutine[Any, Any, Any]) -> Any:
 
 async def limited(work: Coroutine[Any, Any, None], seconds: float | None) -> None:
     """Run for that many seconds at most; ``None`` is for as long as it likes."""
+    import asyncio
+
     try:
         async with asyncio.timeout(seconds) as limit:
             await work

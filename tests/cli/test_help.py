@@ -83,7 +83,7 @@ def test_wrong_usage_is_said_with_code_2(arguments: tuple[str, ...], said: str) 
 
 def test_help_loads_nothing_heavy() -> None:
     """What makes `navibridge --help` quick, whatever the machine."""
-    heavy = "{'aiohttp', 'aiomqtt', 'awscrt', 'pydantic', 'rich', 'trustme', 'yaml'}"
+    heavy = "{'aiohttp', 'aiomqtt', 'asyncio', 'awscrt', 'pydantic', 'rich', 'trustme', 'yaml'}"
     program = f"""
 import sys
 from navibridge.__main__ import main
