@@ -16,9 +16,13 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import navilink
+from support import mysa, navilink
 
 from navibridge.errors import FrameError
+from navibridge.vendors.mysa import batch
+from navibridge.vendors.mysa import devices as mysa_devices
+from navibridge.vendors.mysa import frames as mysa_frames
+from navibridge.vendors.mysa.explaining import explain as explain_mysa
 from navibridge.vendors.navilink import devices, frames, packed, tcp
 from navibridge.vendors.navilink.explaining import explain
 
@@ -73,7 +77,39 @@ def navilink_frames() -> tuple[bytes, ...]:
     return (*navilink.messages().values(), *recorded, short)
 
 
-TARGETS: tuple[Target, ...] = (Target("navilink", navilink_frames(), decode_navilink, explain),)
+THERMOSTATS = tuple(mysa.thermostat(name) for name in mysa.NAMES)
+
+
+def decode_mysa(payload: bytes) -> None:
+    """All that a session does with a message of any model."""
+    frame = mysa_frames.parse(payload)
+    for device in THERMOSTATS:
+        decoded = mysa_devices.decode(device, frame, {"mode": "cool"})
+        device.kind.derive(decoded.values, decoded.values)
+    if frame.form == "batch":
+        decode_batch(frame.fields["readings"])
+
+
+def decode_batch(blob: bytes) -> None:
+    """Decode the readings; every byte is accounted for, and what is good encodes to itself."""
+    found = batch.decode(blob)
+    for reading in found.readings:
+        assert not reading.checksum_ok or batch.encode((reading,)) == reading.data
+        mysa_devices.decode_reading(THERMOSTATS[0], reading)
+    assert sum(len(reading.data) for reading in found.readings) + found.skipped + len(found.remainder) == len(blob)
+
+
+def mysa_frames_of_every_sort() -> tuple[bytes, ...]:
+    """The samples of messages, batches and objects of the REST service."""
+    names = (*mysa.MESSAGES, *mysa.BATCHES, "device_state_single", "device_update_available")
+    return tuple(mysa.payload(name) for name in names if "truncated_json" not in name)
+
+
+TARGETS: tuple[Target, ...] = (
+    Target("navilink", navilink_frames(), decode_navilink, explain),
+    Target("mysa", mysa_frames_of_every_sort(), decode_mysa, explain_mysa),
+    Target("mysa readings", tuple(mysa.blob(name) for name in mysa.BATCHES), decode_batch, explain_mysa),
+)
 
 
 def mangle(whole: bytes, others: tuple[bytes, ...], random_: random.Random) -> bytes:

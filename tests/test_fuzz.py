@@ -11,4 +11,4 @@ def test_mangled_frames_raise_nothing_but_frame_errors(target: fuzz.Target) -> N
     (met,) = fuzz.run(5000, seed=1, targets=(target,)).values()
     assert met.total() == 5000
     assert met["decoded"] > 0
-    assert len(met) > 5
+    assert len(met) > 2

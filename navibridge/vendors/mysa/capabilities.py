@@ -27,7 +27,7 @@ _COMMON_FANS: Final = (1, 3, 5, 7, 8)
 _FANS_BY_CODE_SET: Final = {1117: (1, 2, 4, 6), 2782: (1, 2, 6)}
 """Fan codes of units that list none, by the number of their infrared code set."""
 
-_AUTO_FAN: Final = 1
+_AUTO_FAN, _SLEEP_FAN = 1, 12
 _OPTION_ORDER: Final = ("auto", "low", "medium", "high", "max", "sleep")
 
 Words = Mapping[str, int]
@@ -176,15 +176,14 @@ def _by_value(codes: Sequence[int], words: Mapping[int, str]) -> dict[str, int]:
 
 
 def _by_place(codes: Sequence[int]) -> dict[str, int]:
-    """The words of a device-wide list.
+    """The words of a device-wide list; the quiet speed, which is no step of the scale, has its value alone.
 
     A list that does not begin with auto has gaps, so its places mean nothing and its values have to do.
     """
-    if not codes or codes[0] != _AUTO_FAN:
+    steps = [code for code in codes if code in FAN_SPEEDS and code != _SLEEP_FAN]
+    if steps[:1] != [_AUTO_FAN]:
         return _by_value(codes, FAN_SPEEDS)
-    if not all(code in FAN_SPEEDS for code in codes):
-        codes = [code for code in codes if code in FAN_SPEEDS]
-    return dict(zip(_BY_PLACE, codes, strict=False))
+    return dict(zip(_BY_PLACE, steps, strict=False)) | _by_value(codes, {_SLEEP_FAN: FAN_SPEEDS[_SLEEP_FAN]})
 
 
 def _fans(

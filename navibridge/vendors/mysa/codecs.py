@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 COLDEST, HOTTEST = -40.0, 85.0
 """°C; what lies outside was not measured (`docs/protocol/mysa.md` 5.4, rule 9)."""
 
+HIGHEST_VOLTAGE, HIGHEST_CURRENT = 1000, 100
+"""V and A; no line of a house has more, so it was not measured."""
+
+HIGHEST_FAULT: Final = 255
+
 WEAKEST_UNMEASURED: Final = -10
 """dBm; a signal above this is the filler of a device that does not measure it (`docs/protocol/mysa.md` 5.2)."""
 
@@ -97,7 +102,7 @@ def table(name: str, words: Mapping[int, Scalar]) -> Codec:
         numbers.setdefault(word, code)
 
     def decode(raw: Raw) -> Scalar:
-        code = int(raw) if type(raw) is bool else integer(raw)
+        code = integer(raw)
         try:
             return known[code]
         except KeyError:
@@ -187,9 +192,18 @@ def _decode_signal(raw: Raw) -> int | float | None:
     return found if found <= WEAKEST_UNMEASURED else None
 
 
-def _decode_line_voltage(raw: Raw) -> float | int | None:
+def _decode_voltage(raw: Raw) -> float | int | None:
     found = number(raw)
+    if found > HIGHEST_VOLTAGE:
+        raise ValueError(f"{found} is no voltage of a house")
     return found if found > 0 else None
+
+
+def _decode_faultless(raw: Raw) -> bool:
+    found = integer(raw)
+    if not 0 <= found <= HIGHEST_FAULT:
+        raise UnknownRaw(f"fault: {found}")
+    return found == 0
 
 
 def _decode_text(raw: Raw) -> str | None:
@@ -210,8 +224,8 @@ def _decode_flag(raw: Raw) -> bool:
 CELSIUS: Final = Codec("°C", _decode_temperature, float)
 TARGET: Final = Codec("°C, 0 is none", _decode_target, lambda value: 0 if value is None else value)
 NUMBER: Final = Codec("number", number, _same)
-POSITIVE: Final = Codec("number above 0", _decode_line_voltage, lambda value: -1 if value is None else value)
-AMPERE: Final = Codec("A", _bounded(0, 100), _same)
+VOLTAGE: Final = Codec("V, 0 is none", _decode_voltage, lambda value: -1 if value is None else value)
+AMPERE: Final = Codec("A", _bounded(0, HIGHEST_CURRENT), _same)
 PERCENT: Final = Codec("%", _bounded(0, 100), _same)
 DUTY: Final = Codec("fraction of 1", _decode_duty, lambda value: value / 100)
 SIGNAL: Final = Codec("dBm, above -10 is none", _decode_signal, lambda value: -1 if value is None else value)
@@ -225,7 +239,7 @@ VANE_HORIZONTAL: Final = table("horizontal vane code", SWING_HORIZONTAL)
 TRACKED: Final = table("3 floor, 5 ambient", {5: AMBIENT, 3: FLOOR})
 FLAG: Final = Codec("0 off, 1 on", _decode_flag, int)
 ECO: Final = table("0 on, 1 off", {0: True, 1: False})
-FAULTLESS: Final = Codec("0 is no fault", lambda raw: integer(raw) == 0, lambda value: 0 if value else 1)
+FAULTLESS: Final = Codec("0 is no fault", _decode_faultless, lambda value: 0 if value else 1)
 _LOCK_WORD: Final = word_table("lock", {"Locked": True, "Unlocked": False})
 
 
@@ -239,14 +253,14 @@ DISPLAY_UNIT: Final = word_table("unit", {"celsius": "celsius", "fahrenheit": "f
 # --- binary readings --------------------------------------------------------------------------------------------------
 
 TENTH_CELSIUS: Final = scaled("0.1 °C", 1, 10, low=COLDEST, high=HOTTEST)
-WHOLE_PERCENT: Final = scaled("%", 1, 1, low=0, high=100)
+WHOLE_PERCENT: Final = scaled("whole %", 1, 1, low=0, high=100)
 TENTH_SECOND: Final = scaled("100 ms", 1, 10, low=0)
 TEN_BYTES: Final = scaled("10 bytes", 10, 1)
 COUNT: Final = scaled("integer", 1, 1)
 EPOCH: Final = scaled("epoch seconds", 1, 1)
-VOLT: Final = scaled("V", 1, 1)
-TEN_MILLIAMPERE: Final = scaled("10 mA", 1, 100, low=0)
-NEGATED: Final = scaled("-dBm", -1, 1)
+VOLT: Final = scaled("V", 1, 1, low=0, high=HIGHEST_VOLTAGE)
+TEN_MILLIAMPERE: Final = scaled("10 mA", 1, 100, low=0, high=HIGHEST_CURRENT)
+NEGATED: Final = scaled("-dBm", -1, 1, low=-128, high=128)
 
 
 def _decode_hex(raw: Raw) -> str:

@@ -100,7 +100,8 @@ def _leaves(message: Mapping[str, Any], frame: Frame) -> Iterator[ExplainedField
     """The fields as they stand in the payload; those of the body and of the state under their bare names."""
     for name, raw in message.items():
         if name == "body" and isinstance(raw, dict):
-            yield from _body(raw, frame)
+            # A name that the envelope has too, such as `ver`, is told apart.
+            yield from _body({f"body.{inner}" if inner in message else inner: raw[inner] for inner in raw}, frame)
         elif name in ("ip", "Message"):  # addresses of the home network are nobody's business
             yield ExplainedField(name, frame.fields.get(name, frames.HIDDEN))
         elif frame.form == "rest_state" and isinstance(raw, dict) and "v" in raw:

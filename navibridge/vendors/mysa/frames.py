@@ -404,8 +404,7 @@ def rest_state(state: Mapping[str, Any]) -> Frame:
     for key, name in _AC_STATE.items():
         if isinstance(compact, dict) and key in compact and name not in fields:
             fields[name] = compact[key]
-            if "ACState" in times:
-                times[name] = times["ACState"]
+            times |= {name: times["ACState"]} if "ACState" in times else {}
     for name in _without_measurement(fields):
         del fields[name]
     times = {name: at for name, at in times.items() if name in fields}
