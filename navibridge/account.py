@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from navibridge.model import Event
+    from navibridge.retry import Backoff
     from navibridge.vendors import Session
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Account:
         event: Callable[[Account, Event], None],
         changed: Callable[[Account], None],
         clock: Callable[[], float],
+        backoff: Backoff | None = None,
     ) -> None:
         self.name = name
         self.vendor = vendor
@@ -87,11 +89,12 @@ class Account:
         self._event = event
         self._changed = changed
         self._clock = clock
+        self._backoff = backoff
 
     async def run(self) -> None:
         """Keep the session alive; returns only when a person has to act."""
         try:
-            await supervise(self._attempt, waiting=self._wait)
+            await supervise(self._attempt, waiting=self._wait, backoff=self._backoff)
         except AuthError as error:
             self._become("needs_attention", error.reason, str(error), error.what_to_do)
             log.error("account %s needs attention: %s. %s", self.name, error, error.what_to_do)  # noqa: TRY400 - a person needs the sentence, not the traceback

@@ -15,7 +15,7 @@ import logging
 import random
 import time
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,13 +24,13 @@ import orjson
 from navibridge import __version__, vendors
 from navibridge.account import Account
 from navibridge.announce import Announcer
-from navibridge.broker import LocalBroker, Message
+from navibridge.broker import LIMITS, Limits, LocalBroker, Message
 from navibridge.commands import Command, Reply, Request, Result, Verdict, check, read_object, read_value
 from navibridge.dispatch import Dispatcher
 from navibridge.errors import CommandError, LinkError
 from navibridge.metrics import DeviceFigures, Metrics, exposition
 from navibridge.model import Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly, Sort
-from navibridge.retry import supervise
+from navibridge.retry import Backoff, supervise
 from navibridge.state import LONGEST_TEXT, NO_PROBLEM, Cache, DeviceState, TemperatureUnit, iso
 from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, device_topic, slug
 
@@ -56,21 +56,44 @@ KEPT_RESULTS: Final = 1000
 KEPT_LOG_LINES: Final = 100
 """The same for lines of the log."""
 
-TICK: Final = 1.0
-HEALTH_EVERY: Final = 60.0
-KEEP_EVERY: Final = 300.0
-"""Seconds between two writes of the energy counters; memory cards wear out."""
-
-ACCOUNT_GRACE: Final = 30.0
-"""Seconds before an account whose link is gone is shown as unavailable: a daily reconnect must not flicker."""
-
-BIRTH_JITTER: Final = 0.5
-BIRTHS_TOGETHER: Final = 5.0
-LOOK_AROUND_LIMIT: Final = 3.0
-GOODBYE_LIMIT: Final = 2.0
-
 ONLINE: Final = b"online"
 OFFLINE: Final = b"offline"
+
+CLOUD_RETRY: Final = Backoff()
+BROKER_RETRY: Final = Backoff(first_wait=1.0, longest_wait=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the bridge waits for what, in seconds; tests have less time.
+
+    Attributes:
+        tick: between two looks at what grew stale.
+        health: between two publications of the figures.
+        keep: between two writes of the energy counters; memory cards wear out.
+        account_grace: before an account whose link is gone is shown as unavailable: a daily reconnect must not flicker.
+        birth_jitter: after a birth, at most, since not all bridges of a house should answer in the same instant.
+        births_together: within which several births count as one.
+        look_around: for learning what an earlier run left on the broker.
+        goodbye: for the last words.
+        account_retry: how patiently a cloud is tried again.
+        broker_retry: how patiently the broker is.
+        broker_limits: on waiting for the broker.
+        pace: how many times as fast as usual the accounts' sessions go about their own waiting.
+    """
+
+    tick: float = 1.0
+    health: float = 60.0
+    keep: float = 300.0
+    account_grace: float = 30.0
+    birth_jitter: float = 0.5
+    births_together: float = 5.0
+    look_around: float = 3.0
+    goodbye: float = 2.0
+    account_retry: Backoff = CLOUD_RETRY
+    broker_retry: Backoff = BROKER_RETRY
+    broker_limits: Limits = LIMITS
+    pace: float = 1.0
 
 
 class Bridge:
@@ -81,6 +104,7 @@ class Bridge:
         store: what is kept over restarts.
         clock: seconds since the epoch.
         monotonic: monotonic seconds.
+        timing: how long it waits for what.
     """
 
     def __init__(
@@ -90,8 +114,10 @@ class Bridge:
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        timing: Timing | None = None,
     ) -> None:
         self.config = config
+        self.timing = timing or Timing()
         self.topics = Topics(config.broker.base_topic, config.discovery.prefix)
         self.cache = Cache()
         self.metrics = Metrics()
@@ -104,6 +130,7 @@ class Bridge:
             config.broker,
             client_id=config.broker.client_id or f"navibridge-{slug(config.broker.base_topic)}",
             will=(self.topics.bridge_state, OFFLINE.decode()),
+            limits=self.timing.broker_limits,
         )
         self._announcer = Announcer(self.topics, config.discovery)
         self.accounts = {name: self._account(name) for name in config.accounts}
@@ -138,6 +165,7 @@ class Bridge:
             count=partial(self.metrics.count, f"account {name}"),
             device_settings=partial(self.config.device, settings.vendor),
             answer_timeout=self.config.commands.timeout,
+            pace=self.timing.pace,
         )
         return Account(
             name,
@@ -146,6 +174,7 @@ class Bridge:
             event=self._take_event,
             changed=self._account_changed,
             clock=self._clock,
+            backoff=self.timing.account_retry,
         )
 
     # ------------------------------------------------------------------ running
@@ -192,7 +221,7 @@ class Bridge:
                 finally:
                     self.connected = False
 
-        await supervise(attempt, waiting=waiting, first_wait=1.0, longest_wait=30.0)
+        await supervise(attempt, waiting=waiting, backoff=self.timing.broker_retry)
 
     async def _serve_web(self) -> None:
         from navibridge.web import Web  # noqa: PLC0415 - the server's parts take memory, and most do without them
@@ -221,7 +250,7 @@ class Bridge:
         farewell = [*self._results, Message(self.topics.bridge_state, OFFLINE, retain=True)]
         farewell += [Message(self.topics.account_availability(name), OFFLINE, retain=True) for name in self.accounts]
         try:
-            async with asyncio.timeout(GOODBYE_LIMIT):
+            async with asyncio.timeout(self.timing.goodbye):
                 await link.publish_many(farewell)
         except (LinkError, TimeoutError) as error:
             log.warning("the broker did not take the goodbye (%s); its last will says offline instead", error)
@@ -329,7 +358,7 @@ class Bridge:
         # Retained messages come before what is published after the subscription: an echo says that all have come.
         await link.publish(self._echo, b"{}")
         try:
-            async with asyncio.timeout(LOOK_AROUND_LIMIT):
+            async with asyncio.timeout(self.timing.look_around):
                 await self._scan
         except TimeoutError:
             log.debug("the broker did not echo; what an earlier run left is not tidied up")
@@ -418,7 +447,7 @@ class Bridge:
     def _account_available(self, account: Account) -> bool:
         if account.state.status == "online":
             return True
-        lately = self._clock() - account.state.since < ACCOUNT_GRACE
+        lately = self._clock() - account.state.since < self.timing.account_grace
         return account.state.status == "offline" and account.listed and lately
 
     def _discovery_publications(self, key: str) -> list[Message]:
@@ -574,12 +603,12 @@ class Bridge:
     def _take_birth(self) -> None:
         """Home Assistant (or openHAB) started: everything again, births within a few seconds counting as one."""
         now = self._monotonic()
-        if now - self._last_birth < BIRTHS_TOGETHER:
+        if now - self._last_birth < self.timing.births_together:
             return
         self._last_birth = now
         log.info("Home Assistant started; publishing everything again")
-        # Not all bridges of a house should answer in the same instant.
-        asyncio.get_running_loop().call_later(random.uniform(0, BIRTH_JITTER), self.mark_everything)  # noqa: S311 - jitter
+        jitter = random.uniform(0, self.timing.birth_jitter)  # noqa: S311 - keeps no secret
+        asyncio.get_running_loop().call_later(jitter, self.mark_everything)
 
     # ------------------------------------------------------------------ the bridge's own requests and documents
 
@@ -713,18 +742,18 @@ class Bridge:
 
     async def _tick(self) -> None:
         """Once a second: what grew stale is said to be. More rarely: health, counters, a refresh of the states."""
-        now = self._monotonic()
-        next_health, next_keep, next_refresh = now + HEALTH_EVERY, now + KEEP_EVERY, now + self.config.refresh
+        now, timing = self._monotonic(), self.timing
+        next_health, next_keep, next_refresh = now + timing.health, now + timing.keep, now + self.config.refresh
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(timing.tick)
             self._notice_changes()
             now = self._monotonic()
             if now >= next_health:
-                next_health = now + HEALTH_EVERY
+                next_health = now + timing.health
                 self._health_changed = True
                 self._wake.set()
             if now >= next_keep:
-                next_keep = now + KEEP_EVERY
+                next_keep = now + timing.keep
                 self._keep_counters()
             if self.config.refresh and now >= next_refresh:
                 next_refresh = now + self.config.refresh

@@ -31,15 +31,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT: Final = 15.0
-"""Seconds for name, TCP, TLS and the broker's welcome together."""
-
-CALL_TIMEOUT: Final = 10.0
-"""Seconds for the broker's acknowledgement of one publish or subscribe."""
-
-CLOSE_TIMEOUT: Final = 2.0
-"""Seconds for saying goodbye."""
-
 PENDING: Final = 50
 """Publishes that wait for their acknowledgement at the same time."""
 
@@ -95,6 +86,24 @@ _FAILURES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How long each sort of waiting may take, in seconds.
+
+    Attributes:
+        connect: for name, TCP, TLS and the broker's welcome together.
+        call: for the broker's acknowledgement of one publish or subscribe.
+        close: for saying goodbye.
+    """
+
+    connect: float = 15.0
+    call: float = 10.0
+    close: float = 2.0
+
+
+LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message, in either direction.
 
@@ -125,10 +134,14 @@ class LocalBroker:
         client_id: the name the broker knows the bridge by; two with the same would throw each other out.
         will: topic and payload that the broker publishes, retained, when the bridge is gone without a word; ``None``
             for who may go without one.
+        limits: on waiting.
     """
 
-    def __init__(self, settings: Broker, *, client_id: str, will: tuple[str, str] | None) -> None:
+    def __init__(
+        self, settings: Broker, *, client_id: str, will: tuple[str, str] | None, limits: Limits = LIMITS
+    ) -> None:
         self._settings = settings
+        self._limits = limits
         self._client_id = client_id
         self._will = will
         self.where = f"{settings.host}:{settings.port}"
@@ -147,11 +160,11 @@ class LocalBroker:
         """
         inbox = _Inbox(self.where)
         client = await self._connect(inbox)
-        link = Link(client, inbox, self.where, mqtt5=self._mqtt5)
+        link = Link(client, inbox, self.where, mqtt5=self._mqtt5, limits=self._limits)
         try:
             yield link
         finally:
-            client.timeout = CLOSE_TIMEOUT
+            client.timeout = self._limits.close
             try:
                 await client.__aexit__(None, None, None)
             except aiomqtt.MqttError as error:
@@ -166,7 +179,7 @@ class LocalBroker:
     async def _connect(self, inbox: _Inbox) -> _Client:
         client = self._client(inbox)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with asyncio.timeout(self._limits.connect):
                 await client.__aenter__()
         except aiomqtt.MqttError as error:
             client.abandon()
@@ -174,7 +187,7 @@ class LocalBroker:
         except TimeoutError as error:
             client.abandon()
             raise LinkError(
-                f"broker {self.where} did not answer within {CONNECT_TIMEOUT:g} s",
+                f"broker {self.where} did not answer within {self._limits.connect:g} s",
                 reason="timeout",
                 what_to_do="Check that an MQTT broker listens on that port, and with the TLS setting that it expects.",
             ) from error
@@ -258,13 +271,14 @@ class Link:
         where: host and port of the broker.
     """
 
-    def __init__(self, client: _Client, inbox: _Inbox, where: str, *, mqtt5: bool) -> None:
+    def __init__(self, client: _Client, inbox: _Inbox, where: str, *, mqtt5: bool, limits: Limits = LIMITS) -> None:
         self.where = where
+        self._limit = limits.call
         self._client = client
         self._inbox = inbox
         self._mqtt5 = mqtt5
         self._lost: LinkError | None = None
-        self._limits: set[asyncio.Timeout] = set()
+        self._waiting: set[asyncio.Timeout] = set()
         client.disconnected.add_done_callback(self._lose)
 
     @property
@@ -353,15 +367,15 @@ class Link:
         if self._lost is not None:
             raise self._lost
         try:
-            async with asyncio.timeout(CALL_TIMEOUT) as limit:
-                self._limits.add(limit)
+            async with asyncio.timeout(self._limit) as limit:
+                self._waiting.add(limit)
                 try:
                     return await call()
                 finally:
-                    self._limits.discard(limit)
+                    self._waiting.discard(limit)
         except TimeoutError as error:
             raise self._lost or LinkError(
-                f"broker {self.where} did not acknowledge {what} within {CALL_TIMEOUT:g} s", reason="timeout"
+                f"broker {self.where} did not acknowledge {what} within {self._limit:g} s", reason="timeout"
             ) from error
         except aiomqtt.MqttError as error:
             raise self._lost or LinkError(f"broker {self.where}: {what}: {error}", reason="closed") from error
@@ -372,7 +386,7 @@ class Link:
         why = f": {error}" if error is not None else ""
         self._lost = LinkError(f"the connection to broker {self.where} is gone{why}", reason="closed")
         now = asyncio.get_running_loop().time()
-        for limit in self._limits:
+        for limit in self._waiting:
             limit.reschedule(now)
         self._inbox.end()
 

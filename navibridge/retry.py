@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 FIRST_WAIT: Final = 2.0
 LONGEST_WAIT: Final = 120.0
 STABLE_AFTER: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How patiently something is tried again; seconds, see `supervise`."""
+
+    first_wait: float = FIRST_WAIT
+    longest_wait: float = LONGEST_WAIT
+    stable_after: float = STABLE_AFTER
 
 
 class _WasStable(Exception):
@@ -31,30 +41,27 @@ async def supervise(
     attempt: Callable[[], Awaitable[None]],
     *,
     waiting: Callable[[LinkError, float], None],
-    first_wait: float = FIRST_WAIT,
-    longest_wait: float = LONGEST_WAIT,
-    stable_after: float = STABLE_AFTER,
+    backoff: Backoff | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> NoReturn:
     """Make one attempt after the other until one fails for good; a regular return counts as a lost link.
 
-    Waits are drawn with full jitter from zero up to a bound that doubles from ``first_wait`` to ``longest_wait``
-    seconds, and start anew after an attempt that lasted ``stable_after`` seconds.
+    Waits are drawn with full jitter from zero up to a bound that doubles from ``first_wait`` to ``longest_wait`` of the
+    back-off, and start anew after an attempt that lasted ``stable_after``.
 
     Args:
         attempt: connects and stays connected; ends by raising.
         waiting: told the reason and the wait in seconds before each further attempt.
-        first_wait: bound of the first wait, seconds.
-        longest_wait: bound of every wait, seconds.
-        stable_after: how long an attempt has to last to be forgiven, seconds.
+        backoff: the bounds of the waits, and how long an attempt has to last to be forgiven.
         clock: monotonic seconds.
         sleep: waits.
 
     Raises:
         NavibridgeError: whatever is not `retryable`.
     """
-    jitter = wait_random_exponential(multiplier=first_wait, max=longest_wait)
+    backoff = backoff or Backoff()
+    jitter = wait_random_exponential(multiplier=backoff.first_wait, max=backoff.longest_wait)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -77,11 +84,11 @@ async def supervise(
                         await attempt()
                         raise LinkError("the link was closed", reason="closed")
                     except LinkError as error:
-                        if clock() - started >= stable_after and not isinstance(error, Throttled):
+                        if clock() - started >= backoff.stable_after and not isinstance(error, Throttled):
                             raise _WasStable from error
                         raise
         except _WasStable as stable:
-            pause = first_wait / 2
+            pause = backoff.first_wait / 2
             if isinstance(stable.__cause__, LinkError):
                 waiting(stable.__cause__, pause)
             await sleep(pause)

@@ -289,8 +289,8 @@ async def test_a_port_that_closes_at_once() -> None:
     assert error.reason == "closed"
 
 
-async def test_a_port_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_module, "CONNECT_TIMEOUT", 0.3)
+async def test_a_port_that_never_answers() -> None:
+    limits = broker_module.Limits(connect=0.3)
     gone = asyncio.Event()
 
     async def listen_only(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -299,7 +299,8 @@ async def test_a_port_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> Non
         gone.set()
 
     async with listener_that(listen_only) as port:
-        error = await refused(LocalBroker(Broker(host="127.0.0.1", port=port), client_id="x", will=WILL))
+        settings = Broker(host="127.0.0.1", port=port)
+        error = await refused(LocalBroker(settings, client_id="x", will=WILL, limits=limits))
         assert error.reason == "timeout"
         assert "did not answer within 0.3 s" in str(error)
         # The connection that was given up is let go of.
@@ -383,11 +384,9 @@ async def test_what_had_come_before_the_end_is_still_read(mosquitto: Mosquitto) 
             await next_of(messages)
 
 
-async def test_a_broker_that_hangs_is_noticed_by_the_call(
-    mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(broker_module, "CALL_TIMEOUT", 0.3)
-    async with local(mosquitto).open() as link:
+async def test_a_broker_that_hangs_is_noticed_by_the_call(mosquitto: Mosquitto) -> None:
+    settings, limits = Broker(host=mosquitto.host, port=mosquitto.port), broker_module.Limits(call=0.3)
+    async with LocalBroker(settings, client_id="x", will=WILL, limits=limits).open() as link:
         mosquitto.pause()
         with pytest.raises(LinkError) as caught:
             await link.publish("nb/d/state", b"1")
@@ -409,7 +408,7 @@ async def test_leaving_takes_no_longer_than_it_should(mosquitto: Mosquitto) -> N
     async with local(mosquitto).open():
         mosquitto.pause()
         started = loop.time()
-    assert loop.time() - started < broker_module.CLOSE_TIMEOUT + 1
+    assert loop.time() - started < broker_module.LIMITS.close + 1
 
 
 async def test_two_with_one_client_id(mosquitto: Mosquitto) -> None:

@@ -49,6 +49,7 @@ class Context:
         count: adds one to a named counter, such as ``frames`` or ``frame_errors``.
         device_settings: what the configuration says of one device, by the vendor's id.
         answer_timeout: seconds that a device has to confirm one message of a command.
+        pace: how many times as fast as usual the session shall go about its own waiting; other than 1 for tests alone.
     """
 
     account: str
@@ -57,6 +58,7 @@ class Context:
     count: Callable[[str], None]
     device_settings: Callable[[str], DeviceSettings] = nothing_set
     answer_timeout: float = 15.0
+    pace: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
