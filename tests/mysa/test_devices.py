@@ -42,6 +42,11 @@ def every_codec() -> dict[str, Codec]:
     return found | {field.codec.name: field.codec for fields in batch.VERSIONS.values() for field in fields}
 
 
+def command(device: devices.Thermostat, changes: dict[str, Any], known: dict[str, Any]) -> Any:
+    """The settings of the command that the changes become."""
+    return controls.control(device, changes, known).cmd
+
+
 # --- every row, whatever it is ----------------------------------------------------------------------------------------
 
 
@@ -208,7 +213,7 @@ def test_a_value_that_is_none_is_unknown_and_reported(raw: Any) -> None:
 def test_a_model_is_known_by_its_beginning(code: Any, family: Family, number: int | None) -> None:
     model = models.recognise(code)
     assert model.family is family
-    assert model.body_type == models.body_type(code) == number
+    assert model.body_type == number
     assert bool(model.product.unsupported) == (number is None)
 
 
@@ -257,8 +262,6 @@ def test_a_device_is_named_by_its_owner_or_by_its_id() -> None:
     assert devices.build(mysa.listed("v1"), name="Bed").name == "Bed"
     with pytest.raises(FrameError):
         devices.build({"Model": "BB-V1-0"})
-    later = devices.with_firmware(devices.build(mysa.listed("v1")), "9", None)
-    assert (later.firmware, later.serial, later.true_model.code) == ("9", None, "BB-V1-1")
 
 
 @pytest.mark.parametrize(
@@ -394,7 +397,7 @@ def test_a_fan_code_means_what_it_means_on_this_unit() -> None:
     status = {"4": 5, "mode": 4}
     frame = frames.Frame("status_ac", status, None, 30, "new")
     assert devices.decode(device, frame).values["fan_mode"] == "high"
-    assert controls.command(device, {"fan_mode": "high"}, {"mode": "cool"}) == {"fn": 5}
+    assert command(device, {"fan_mode": "high"}, {"mode": "cool"}) == {"fn": 5}
     other = mysa.thermostat("ac")
     assert devices.decode(other, frame).values["fan_mode"] == "medium"
     # In a mode whose list lacks it, the lists of the other modes say it, and after them all that is known.
@@ -585,14 +588,14 @@ def test_one_table_knows_the_mode_numbers() -> None:
 def test_what_a_command_carries(name: str, changes: dict[str, Any], cmd: dict[str, Any]) -> None:
     device = mysa.thermostat(name)
     made = controls.control(device, device.check(changes), {"mode": "cool"})
-    assert made.cmd == cmd == controls.command(device, changes, {"mode": "cool"})
+    assert made.cmd == cmd
     assert [type(value) for value in made.cmd.values()] == [type(value) for value in cmd.values()]
     assert made.settings == {}
     assert made.confirms == changes
 
 
 def test_before_the_mode_is_known_any_mode_may_offer_a_speed() -> None:
-    assert controls.command(mysa.thermostat("ac"), {"fan_mode": "max"}, {}) == {"fn": 8}
+    assert command(mysa.thermostat("ac"), {"fan_mode": "max"}, {}) == {"fn": 8}
 
 
 @pytest.mark.parametrize(
@@ -637,13 +640,13 @@ def test_what_the_mode_does_not_offer_is_rejected(changes: dict[str, Any], mode:
 def test_a_target_that_only_another_mode_offers_is_rejected() -> None:
     caps = {"modes": {"3": {"temperatures": [10, 20]}, "4": {"temperatures": [18, 20, 30]}}}
     device = mysa.thermostat("ac", SupportedCaps=caps)
-    assert controls.command(device, {"target_temperature": 30}, {"mode": "cool"}) == {"sp": 30}
+    assert command(device, {"target_temperature": 30}, {"mode": "cool"}) == {"sp": 30}
     for target, mode in ((30, "heat"), (10, "cool"), (19, "cool")):
         with pytest.raises(CommandError, match=f"not offered in the mode {mode}") as caught:
             controls.control(device, {"target_temperature": target}, {"mode": mode})
         assert caught.value.code == "out_of_range"
-    assert controls.command(device, {"target_temperature": 30}, {"mode": "off"}) == {"sp": 30}
-    assert controls.command(device, {"target_temperature": 30}, {}) == {"sp": 30}
+    assert command(device, {"target_temperature": 30}, {"mode": "off"}) == {"sp": 30}
+    assert command(device, {"target_temperature": 30}, {}) == {"sp": 30}
 
 
 def test_a_mode_that_the_unit_lacks_is_rejected() -> None:
@@ -672,7 +675,7 @@ def test_a_mode_that_the_unit_lacks_is_rejected() -> None:
 )
 def test_a_target_is_snapped_to_the_devices_own_grid(name: str, given: Any, sent: float) -> None:
     device = mysa.thermostat(name)
-    assert controls.command(device, device.check({"target_temperature": given}), {"mode": "cool"}) == {"sp": sent}
+    assert command(device, device.check({"target_temperature": given}), {"mode": "cool"}) == {"sp": sent}
 
 
 @pytest.mark.parametrize(("name", "given"), [("v2", 30.26), ("v2", 4.7), ("in_floor", 41), ("ac", 16.4), ("ac", 31)])

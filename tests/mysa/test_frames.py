@@ -156,12 +156,14 @@ def test_ids_of_64_bits_stay_exact() -> None:
         (True, None),
         ("1768478400", None),
         (1e300, None),
+        (1e14, None),
         (1768478400, 1768478400.0),
         (1768478400.5, 1768478400.5),
         (1768438400417, 1768438400.417),
     ],
 )
 def test_times_that_are_none_are_ignored(raw: Any, at: float | None) -> None:
+    assert frames.moment(10**400) is None
     assert frames.moment(raw) == at
     assert frames.parse(message(40, {}, time=raw)).at == at
     assert frames.parse(orjson.dumps({"MsgType": 0, "timestamp": raw})).at == at

@@ -35,9 +35,6 @@ LONGEST_UNKNOWN: Final = 128
 FEW: Final = 8
 """Records below which it is quicker to take their checksums one by one."""
 
-EARLIEST: Final = 1_420_070_400.0
-"""2015-01-01; no Mysa is older, so a clock that says so is not set (`docs/protocol/mysa.md` 5.4, rule 9)."""
-
 FURTHEST_AHEAD: Final = 86_400.0
 """Seconds that a device's clock may be ahead of the bridge's."""
 
@@ -108,8 +105,6 @@ _LAYOUTS: Final = {version: _Layout(version, extra) for version, extra in VERSIO
 _COMMON: Final = struct.Struct("<2xB" + "".join(field.code for field in COMMON))
 _COMMON_BODY: Final = struct.Struct("<B" + "".join(field.code for field in COMMON))
 _COMMON_NAMES: Final = tuple(field.name for field in COMMON)
-LENGTHS: Final[Mapping[int, int]] = {version: layout.size for version, layout in _LAYOUTS.items()}
-"""Version to the bytes of its record."""
 
 
 class BatchReading(NamedTuple):
@@ -285,7 +280,7 @@ def _sums(run: bytes, size: int) -> bytes:
 
 def is_plausible(at: float, now: float) -> bool:
     """Whether a device's clock was set when it wrote a record: between 2015 and a day ahead of ``now``."""
-    return EARLIEST <= at <= now + FURTHEST_AHEAD
+    return codecs.EARLIEST <= at <= now + FURTHEST_AHEAD
 
 
 def measured(reading: BatchReading) -> dict[str, Raw]:

@@ -28,6 +28,9 @@ HIGHEST_FAULT: Final = 255
 WEAKEST_UNMEASURED: Final = -10
 """dBm; a signal above this is the filler of a device that does not measure it (`docs/protocol/mysa.md` 5.2)."""
 
+EARLIEST: Final = 1_420_070_400.0
+"""2015-01-01, epoch seconds. No Mysa is older: an earlier time was never set (`docs/protocol/mysa.md` 4.1 and 5.4)."""
+
 AMBIENT, FLOOR = "ambient", "floor"
 
 MODES: Final[Mapping[int, str]] = {1: "off", 3: "heat", 4: "cool", 2: "auto", 6: "dry", 5: "fan_only"}

@@ -57,11 +57,6 @@ def control(device: Thermostat, changes: Mapping[str, Scalar], values: Values) -
     return Control(cmd, settings, dict(changes))
 
 
-def command(device: Thermostat, changes: Mapping[str, Scalar], values: Values) -> dict[str, Raw]:
-    """The ``cmd`` object alone, for changes that a command carries. Raises as `control`."""
-    return dict(control(device, changes, values).cmd)
-
-
 def body_type(device: Thermostat) -> int:
     """The ``type`` number of the device's commands.
 

@@ -6,7 +6,7 @@ and simulators take them from here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -428,8 +428,3 @@ def decode_reading(device: Thermostat, reading: BatchReading) -> Decoded:
 def settled(rated_watts: float | None) -> Values:
     """The value of what the configuration says of a device."""
     return {} if rated_watts is None else {"rated_power": rated_watts}
-
-
-def with_firmware(device: Thermostat, firmware: str | None, serial: str | None) -> Thermostat:
-    """The device with what became known of it later."""
-    return replace(device, firmware=firmware or device.firmware, serial=serial or device.serial)

@@ -23,6 +23,7 @@ import orjson
 
 from navibridge.errors import CommandError, FrameError
 from navibridge.model import Raw
+from navibridge.vendors.mysa import codecs
 
 Fields: TypeAlias = Mapping[str, Raw]
 Envelope: TypeAlias = Literal["legacy", "new", "rest"]
@@ -32,9 +33,6 @@ MAX_SIZE: Final = 128 * 1024
 
 MAX_DEPTH: Final = 16
 """How deeply a message may be nested; the service's own go to five."""
-
-EARLIEST: Final = 1_420_070_400.0
-"""2015-01-01. Times before are 0 after a boot, or no times at all (`docs/protocol/mysa.md` 4.1)."""
 
 MILLISECONDS_FROM: Final = 1e11
 """A time above this counts milliseconds (`docs/protocol/mysa.md` 2.4)."""
@@ -66,20 +64,6 @@ NEW_FORMS: Final[Mapping[int, str]] = {
     61: "boot_firmware",
 }
 """Number to form, per envelope; every other number is of the form ``unknown`` (`docs/protocol/mysa.md` 4.2)."""
-
-STATE_FORMS: Final = frozenset(
-    {
-        "status_v1",
-        "status_v2",
-        "status_infloor",
-        "status_ac",
-        "ac_state",
-        "infloor_power",
-        "setpoint_change",
-        "result",
-    }
-)
-"""The forms that say how a device is."""
 
 BOOT_FORMS: Final = frozenset({"post_boot", "boot_firmware"})
 """The forms after which a device has to be asked anew to publish."""
@@ -261,8 +245,9 @@ def moment(raw: Raw) -> float | None:
     """Epoch seconds from a time in seconds or milliseconds; ``None`` for 0 and other numbers that are no times."""
     if type(raw) is not int and type(raw) is not float:
         return None
-    seconds = raw / 1000 if raw > MILLISECONDS_FROM else float(raw)
-    return seconds if EARLIEST <= seconds < MILLISECONDS_FROM else None
+    if not codecs.EARLIEST <= raw < 1000 * MILLISECONDS_FROM:  # an integer may be too large for a float
+        return None
+    return raw / 1000 if raw > MILLISECONDS_FROM else float(raw)
 
 
 def _parse_legacy(message: dict[str, Any], number: int) -> Frame:

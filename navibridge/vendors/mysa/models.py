@@ -132,8 +132,3 @@ def _paired_code(user: Mapping[str, Any] | None, device_id: object) -> object:
         if isinstance(entry, dict):
             return entry.get("deviceType")
     return None
-
-
-def body_type(code: object) -> int | None:
-    """The ``type`` number of the commands of a model, ``None`` for one that takes none."""
-    return recognise(code).body_type
