@@ -35,21 +35,6 @@ class Home:
     zones: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Firmware:
-    """What is installed on a device, and what the vendor would install.
-
-    Attributes:
-        installed: version.
-        latest: version.
-        update: whether the latest is offered to this device.
-    """
-
-    installed: str | None
-    latest: str | None
-    update: bool
-
-
 class Api:
     """Questions about an account; every method raises `AuthError` and `LinkError` as `Auth.call` does."""
 
@@ -74,11 +59,9 @@ class Api:
         versions = {device_id: entry.get("InstalledVersion") for device_id, entry in found.items()}
         return {device_id: version for device_id, version in versions.items() if isinstance(version, str) and version}
 
-    async def firmware(self, device_id: str) -> Firmware:
+    async def firmware(self, device_id: str) -> dict[str, Any]:
         """Whether there is newer firmware for a device; fails for one that never told its version (2.2)."""
-        answer = _object(await self._get(f"/devices/update_available/{device_id}"))
-        installed, latest = _word(answer.get("installedVersion")), _word(answer.get("allowedVersion"))
-        return Firmware(installed, latest, update=answer.get("update") is True)
+        return _object(await self._get(f"/devices/update_available/{device_id}"))
 
     async def homes(self) -> tuple[Home, ...]:
         """The account's homes (2.5)."""

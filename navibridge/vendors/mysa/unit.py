@@ -1,0 +1,274 @@
+"""One device as its session knows it: what is listed, what it said and when, what it used, what it owes an answer to.
+
+Three paths tell of a device: its own messages at once, its batches minutes later, and the REST service, which lags
+behind both and may show the value from before a command (`docs/protocol/mysa.md` 8.2). A `Unit` makes readings of all
+three, each with the time of its observation, and holds back what the REST service can not know yet. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from navibridge.model import Reading
+from navibridge.state import DeviceState
+from navibridge.vendors.mysa import batch, codecs, devices, frames
+from navibridge.vendors.mysa.energy import Ledger, usage
+from navibridge.vendors.mysa.models import Family
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable, Mapping
+
+    from navibridge.model import Raw, Source, Value, Values
+    from navibridge.vendors.mysa.batch import BatchReading
+    from navibridge.vendors.mysa.devices import Thermostat
+    from navibridge.vendors.mysa.frames import Frame
+
+HOLD: Final = 90.0
+"""Seconds after a command for which the REST service is not believed about what was commanded."""
+
+ALIVE: Final = 1800.0
+"""Seconds after which a device that nobody heard of is no reason to doubt the link; batches come within 20 minutes."""
+
+KEPT_RECORDS: Final = 512
+"""Times of batch records that are remembered; a repeated batch is one of the last few."""
+
+NOT_CONNECTED: Final = "the Mysa cloud says that it is not connected"
+
+STATUS_OF: Final[Mapping[Family, tuple[str, ...]]] = {
+    Family.BASEBOARD_V1: ("status_v1",),
+    Family.BASEBOARD_V2: ("status_v2",),
+    Family.LITE: ("status_v2",),
+    Family.IN_FLOOR: ("status_infloor", "infloor_power"),
+    Family.AC: ("status_ac",),
+}
+"""What each family reports sooner or later, so that it can be announced as it is before it has said anything."""
+
+POWER_FORMS: Final = frozenset({"status_v1", "status_v2", "status_infloor"})
+"""The forms that tell what a heater does now."""
+
+
+@dataclass(slots=True)
+class Unit:
+    """One device.
+
+    Attributes:
+        device: as it is known now.
+        listed: its entry in the account's list.
+        rated_watts: power of its heater, as configured.
+        state: the newest value of each attribute, derived ones included, and when it was observed.
+        ledger: its energy.
+        seen: attribute keys that have ever arrived.
+        announced: as it was announced last; ``None`` before.
+        online: ``None`` while nobody has said.
+        missing: complete lists in a row that lacked it.
+        heard_at: when its own last message came; seconds since the epoch, as all times here.
+        reported_at: of its newest report at the REST service, by that service's clock.
+        waiting: commands that wait for their answer, by the id that it echoes.
+    """
+
+    device: Thermostat
+    listed: Mapping[str, Any]
+    rated_watts: float | None
+    ledger: Ledger
+    seen: set[str]
+    state: DeviceState = field(init=False)
+    announced: Thermostat | None = None
+    online: bool | None = None
+    missing: int = 0
+    heard_at: float | None = None
+    reported_at: float | None = None
+    waiting: dict[int, asyncio.Future[Frame]] = field(default_factory=dict)
+    _polled: dict[str, tuple[float | None, Raw]] = field(default_factory=dict)
+    _held: dict[str, float] = field(default_factory=dict)
+    _attached: dict[str, Value] = field(default_factory=dict)
+    _settings: dict[str, Value] = field(default_factory=dict)
+    _records: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_RECORDS))
+    _heating_watts: float | None = None
+    _described: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin with what is known before it says anything."""
+        self.state = DeviceState(self.device, "")
+        known = devices.settled(self.rated_watts)
+        self._attached.update(known)
+        self.seen.update(known)
+        for form in STATUS_OF.get(self.device.true_model.family, ()):
+            self.seen.update(key for keys in self.device.kind.wires(form).values() for key in keys)
+        self._has_energy()
+        if self.ledger.kwh > 0:
+            self._attached["energy"] = self.ledger.kwh
+
+    @property
+    def id(self) -> str:
+        """The vendor's id of it."""
+        return self.device.id
+
+    # --- what it is ---------------------------------------------------------------------------------------------------
+
+    def describe(self, user: Mapping[str, Any] | None, firmware: str | None = None, serial: str | None = None) -> None:
+        """Describe it anew from its entry in the list and what has arrived from it."""
+        told = self.state.values.get("firmware")
+        self.device = devices.build(
+            self.listed,
+            user=user,
+            firmware=firmware or (told if isinstance(told, str) else self.device.firmware),
+            serial=serial or self.device.serial,
+            seen=frozenset(self.seen),
+        )
+        self.state.device = self.device
+        self._described = len(self.seen)
+
+    def is_described(self) -> bool:
+        """Whether `device` shows everything that has arrived."""
+        return len(self.seen) == self._described
+
+    def _has_energy(self) -> None:
+        """Its energy is counted as soon as its power can be told."""
+        power = self.device.kind.by_key.get("power")
+        if power is not None and not self.seen.isdisjoint(power.needs):
+            self.seen.add("energy")
+
+    # --- what it says -------------------------------------------------------------------------------------------------
+
+    def take(self, frame: Frame, at: float, source: Source) -> Reading | None:
+        """One of its own messages; ``None`` when there is nothing in it."""
+        self.heard_at = at
+        decoded = devices.decode(self.device, frame, self.state.values)
+        if not decoded.values and not decoded.unknown:
+            return None
+        reading = self._merged(Reading(self.id, self._with_attached(decoded.values), at, source, decoded.unknown), at)
+        if frame.form == "result":
+            self.hold(decoded.values, at)
+        if frame.form not in POWER_FORMS:
+            return reading
+        power = self._number("power")
+        self.ledger.observe(at, power)
+        if power is None:
+            return reading
+        if power > 0 and self.device.true_model.family is Family.BASEBOARD_V1 and self._number("current"):
+            self._heating_watts = power
+        return replace(reading, values={**reading.values, "energy": self.ledger.kwh})
+
+    def take_batch(self, records: Iterable[BatchReading], at: float) -> list[Reading]:
+        """The records of a batch that came ``at`` this time; those that came before are left out."""
+        self.heard_at = at
+        readings = []
+        for record in records:
+            if not batch.is_plausible(record.at, at) or record.at in self._records:
+                continue
+            self._records.append(record.at)
+            decoded = devices.decode_reading(self.device, record)
+            readings.append(
+                self._merged(Reading(self.id, decoded.values, record.at, "batch", dict(decoded.unknown)), at)
+            )
+            used = usage(
+                self.device.true_model.family,
+                record,
+                rated_watts=self.rated_watts,
+                heating_watts=self._heating_watts,
+            )
+            if used is not None:
+                self.ledger.settle(record.at, *used)
+        if readings and "energy" in self.seen:
+            readings.append(Reading(self.id, self._with_attached({"energy": self.ledger.kwh}), at, "batch"))
+        return readings
+
+    def take_state(self, state: Mapping[str, Any], now: float) -> list[Reading]:
+        """What the REST service last heard of it, as far as it is news: one reading for each time of observation."""
+        frame = frames.rest_state(state)
+        if frame.at is not None:
+            self.reported_at = max(frame.at, self.reported_at or 0.0)
+        groups: dict[float, dict[str, Raw]] = {}
+        for name, raw in frame.fields.items():
+            at = frame.times.get(name)
+            if self._polled.get(name) != (at, raw) and not self._is_held(name, now):
+                self._polled[name] = (at, raw)
+                groups.setdefault(now if at is None else at, {})[name] = raw
+        readings = []
+        for at in sorted(groups):
+            decoded = devices.decode(self.device, replace(frame, fields=groups[at]), self.state.values)
+            if decoded.values or decoded.unknown:
+                readings.append(self._merged(Reading(self.id, decoded.values, at, "poll", decoded.unknown), now))
+        if readings:
+            # What has no time of its own goes with the newest: it must not make a silent device look alive.
+            newest = readings[-1]
+            readings[-1] = replace(newest, values={**newest.values, **self._take_attached()})
+        return readings
+
+    def take_settings(self, listed: Mapping[str, Any], now: float) -> None:
+        """Its entry in the list; what changed goes with its next reading, since nobody says when it did."""
+        self.listed = listed
+        decoded = devices.decode(self.device, frames.rest_device(listed), self.state.values)
+        self._attach(decoded.values, now)
+
+    def take_firmware(self, frame: Frame, now: float) -> None:
+        """What the REST service knows of its firmware; goes with its next reading."""
+        self._attach(devices.decode(self.device, frame).values, now)
+
+    def _attach(self, values: Values, now: float) -> None:
+        for key, value in values.items():
+            if self._held.get(key, now) <= now and self._settings.get(key, self) != value:
+                self._settings[key] = self._attached[key] = value
+
+    def _take_attached(self) -> dict[str, Value]:
+        attached, self._attached = self._attached, {}
+        self.state.values.update(attached)
+        self.seen.update(attached)
+        self._has_energy()
+        return attached
+
+    def _with_attached(self, values: Values) -> dict[str, Value]:
+        return {**self._take_attached(), **values}
+
+    def _merged(self, reading: Reading, now: float) -> Reading:
+        self.state.merge(reading, now)
+        self.seen.update(reading.values)
+        self._has_energy()
+        return reading
+
+    def _number(self, key: str) -> float | None:
+        value = self.state.values.get(key)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def hold(self, keys: Iterable[str], now: float) -> None:
+        """Do not believe the REST service about these attributes for a while: they have just been set."""
+        self._held = {key: until for key, until in self._held.items() if until > now}
+        self._held.update(dict.fromkeys(keys, now + HOLD))
+
+    def _is_held(self, name: str, now: float) -> bool:
+        return any(self._held.get(key, now) > now for key in self.device.kind.wires("rest_state").get(name, ()))
+
+    def forget_link(self) -> None:
+        """The link is gone, and with it the answers that were under way on it."""
+        for answer in self.waiting.values():
+            if not answer.done():
+                answer.set_exception(TimeoutError("the link to the cloud broke before the device answered"))
+        self.waiting.clear()
+
+    # --- presence -----------------------------------------------------------------------------------------------------
+
+    def judge(self, state: Mapping[str, Any]) -> bool | None:
+        """Whether the REST service shows it as connected; ``None`` while it does not say.
+
+        What it says may be hours old; a message that the device itself sent since then outranks it
+        (`docs/protocol/mysa.md` 8.6).
+        """
+        frame = frames.rest_state(state)
+        try:
+            connected = codecs.FLAG.decode(frame.fields["Connected"])
+        except (KeyError, TypeError, ValueError):
+            return None
+        since = frame.times.get("Connected")
+        if not connected and self.heard_at is not None and (since is None or since < self.heard_at):
+            return True
+        return bool(connected)
+
+    def is_alive(self, now: float) -> bool:
+        """Whether messages are to be expected from it."""
+        times = [at for at in (self.heard_at, self.reported_at) if at is not None]
+        return self.online is not False and bool(times) and now - max(times) < ALIVE
