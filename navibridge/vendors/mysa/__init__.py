@@ -7,7 +7,7 @@ they are asked for.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -29,8 +29,13 @@ TITLE: Final = "Mysa"
 DEMO: Final[Mapping[str, Any]] = MappingProxyType({"devices": 5, "speed": 60.0})
 """One thermostat of each sort, each living a minute in a second."""
 
-_ADDRESS: Final = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"
-_ADDRESS_WORDS: Final = {"x-allowed": "an address that begins with https://"}
+_Address: TypeAlias = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+        json_schema_extra={"x-allowed": "an address that begins with https://"},
+    ),
+]
 
 
 class Settings(AccountSettings):
@@ -38,20 +43,16 @@ class Settings(AccountSettings):
 
     vendor: Literal["mysa"] = Field("mysa", description="The vendor's name, as its folder is called.")
     poll_interval: Seconds = Field(60, ge=30, le=300, description="Seconds between two looks at the REST service.")
-    api_url: str = Field(
+    api_url: _Address = Field(
         "https://app-prod.mysa.cloud",
-        pattern=_ADDRESS,
         description="Address of the REST service.",
-        json_schema_extra=_ADDRESS_WORDS,
     )
     authorization: Literal["raw", "bearer"] = Field(
         "raw", description="How the REST service is shown the token: as it is, or after the word Bearer."
     )
-    user_pool_url: str = Field(
+    user_pool_url: _Address = Field(
         "https://cognito-idp.us-east-1.amazonaws.com",
-        pattern=_ADDRESS,
         description="Address of Amazon Cognito's user pools, where the account signs in.",
-        json_schema_extra=_ADDRESS_WORDS,
     )
     user_pool: str = Field(
         "us-east-1_GUFWfhI7g",
@@ -62,11 +63,9 @@ class Settings(AccountSettings):
     client_id: str = Field(
         "19efs8tgqe942atbqmot5m36t3", min_length=1, description="Client id of the vendor's app at the user pool."
     )
-    identity_pool_url: str = Field(
+    identity_pool_url: _Address = Field(
         "https://cognito-identity.us-east-1.amazonaws.com",
-        pattern=_ADDRESS,
         description="Address of Amazon Cognito's identity pools, which grant the credentials for AWS IoT.",
-        json_schema_extra=_ADDRESS_WORDS,
     )
     identity_pool: str = Field(
         "us-east-1:ebd95d52-9995-45da-b059-56b865a18379", min_length=1, description="The vendor's identity pool."
