@@ -117,11 +117,12 @@ def _payloads(source: bytes) -> Iterator[bytes | Unreadable]:
 
 
 def _is_json(text: str) -> bool:
-    import orjson
+    """Whether all of it is one JSON document; devices are known to send raw line breaks inside of strings."""
+    import json
 
     try:
-        return isinstance(orjson.loads(text), dict | list | str)
-    except orjson.JSONDecodeError:
+        return isinstance(json.loads(text, strict=False), dict | list | str)
+    except (ValueError, RecursionError):
         return False
 
 
