@@ -178,8 +178,15 @@ class SimulatedCloud:
         for broker in self._brokers.values():
             await broker.close()
         runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        if runner is None or runner.server is None:
+            return
+        lines = [connection.transport for connection in runner.server.connections]
+        await runner.cleanup()
+        # Closed politely, they would wait for the clients' own good-bye, long after the event loop has gone.
+        for line in lines:
+            if line is not None:
+                line.abort()
+        await asyncio.sleep(0)  # the sockets are closed in the loop's next round
 
     async def __aenter__(self) -> Self:
         await self.start()

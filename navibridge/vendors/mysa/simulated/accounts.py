@@ -51,7 +51,8 @@ class Account:
     def open(cls, email: str, password: str, chance: random.Random) -> Account:
         """A new account."""
         user_id = uuid(chance)
-        verifier = Verifier.enrol(USER_POOL, user_id, password, f"{chance.getrandbits(128):032x}")
+        # Written as a number, without leading zeros: a common client library would hash those.
+        verifier = Verifier.enrol(USER_POOL, user_id, password, f"{chance.getrandbits(128):x}")
         return cls(email, password, user_id, uuid(chance), f"us-east-1:{uuid(chance)}", verifier)
 
     def set_password(self, password: str, *, salt: str | None = None) -> None:

@@ -430,11 +430,12 @@ class Thermostat:
             self._said_ac = state
             self._say_new(31, news)
 
-    def flush(self) -> None:
-        """Send the records that have piled up."""
+    def flush(self, *, close: bool = False) -> None:
+        """Send the records that have piled up; ``close`` adds one of the time since the last."""
         if self.faults.offline or self.model.family not in BATCH_VERSIONS:
             return
-        self._measure(int(self._clock()))
+        if close or not self._records:
+            self._measure(int(self._clock()))
         records, count = [*self._records], len(self._records)
         self._records.clear()
         if not count:
@@ -533,7 +534,7 @@ class Thermostat:
             self._after(self._chance.uniform(*self._timing.answer), self._fetch_settings)
         elif number == frames.DUMP_READINGS:
             wait = self._chance.uniform(*self._timing.flush)
-            self._after(wait, self.flush)
+            self._after(wait, lambda: self.flush(close=True))
             self._after(2 * wait, self._say_metadata)
         elif number == frames.START_PUBLISHING:
             self._start_publishing(message.get("Timeout"))
