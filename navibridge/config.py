@@ -184,6 +184,10 @@ _Host: TypeAlias = Annotated[
 ]
 _Email: TypeAlias = Annotated[str, Field(pattern=r"^\S+@\S+$"), _Says(format="email", x_allowed="an e-mail address")]
 _TemperatureUnit: TypeAlias = Literal["C", "F"]
+# Its limits stand before the reading of the text, or the schema and the messages that quote it would not have them.
+_StaleAfter: TypeAlias = Annotated[
+    float, Field(ge=30, le=604_800, allow_inf_nan=False), BeforeValidator(_seconds), _Says(x_unit="s")
+]
 
 
 def device_key(device_id: str) -> str:
@@ -323,7 +327,7 @@ class DeviceSettings(Options):
         None, description="C or F for this device; unset is the global temperature_unit."
     )
     raw: bool = Field(False, description="Publish the vendor's raw fields too, under `raw` of the state.")
-    stale_after: Annotated[Seconds, Field(ge=30, le=604_800)] | None = Field(
+    stale_after: _StaleAfter | None = Field(
         None, description="Seconds without a sign of life after which it is offline; unset is the global stale_after."
     )
 
@@ -345,10 +349,6 @@ class Log(Options):
     mqtt: bool = Field(False, description="Publish WARNING and above to <base_topic>/bridge/log.")
 
 
-class Config(Options):
-    """The whole configuration."""
-
-    broker: Broker = Field(Broker(), description="The local MQTT broker.")
 class Web(Options):
     """Health and metrics over HTTP."""
 
@@ -366,22 +366,26 @@ class Web(Options):
         return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+class Config(Options):
+    """The whole configuration."""
+
+    broker: Broker = Field(Broker(), description="The local MQTT broker.")
     discovery: Discovery = Field(Discovery(), description="Home Assistant's discovery.")
     accounts: dict[str, SerializeAsAny[AccountSettings]] = Field(
         {}, description="The accounts, each under a name of your own: lower case letters, digits, _ and -."
     )
     devices: dict[str, DeviceSettings] = Field({}, description="What is set for single devices, by device id.")
     commands: Commands = Field(Commands(), description="How commands go to the devices.")
+    web: Web = Field(Web(), description="Health and metrics over HTTP.")
     log: Log = Field(Log(), description="What is logged, and how.")
     state_dir: LocalPath = Field(
         default="~/.local/state/navibridge",
         validate_default=True,
-    web: Web = Field(Web(), description="Health and metrics over HTTP.")
         description="Directory for tokens, sign-in budgets and counters; below $XDG_STATE_HOME where that is set.",
     )
     temperature_unit: _TemperatureUnit = Field("C", description="Unit of every published temperature, C or F.")
     attribute_topics: bool = Field(False, description="Publish each value on a topic of its own as well.")
-    stale_after: Annotated[Seconds, Field(ge=30, le=604_800)] | None = Field(
+    stale_after: _StaleAfter | None = Field(
         None,
         description="Seconds without a sign of life after which a device is offline; "
         "unset is three polls and 30 s, at least 180 s.",
@@ -568,7 +572,7 @@ def _defaults(environment: sources.Environment) -> Branch:
 # --------------------------------------------------------------------------------------------------- environment
 
 _PREFIX: Final = "NAVIBRIDGE_"
-_SHORT_HANDS: Final = {
+SHORT_HANDS: Final = {
     "EMAIL": "email",
     "PASSWORD": "password",
     "POLLING_INTERVAL": "poll_interval",
@@ -584,7 +588,10 @@ def _own_variables(
     Other programs put variables of our prefix into the environment too (Kubernetes does, for a service of our name):
     one that looks like none of our options is a warning, one that looks like a slip is a problem.
     """
-    models: list[type[Options]] = [Config, *(vendors(name) for name in vendor_names)]
+    models: list[type[Options]] = [Config]
+    if any(name.startswith(f"{_PREFIX}ACCOUNTS__") and name.endswith("_FILE") for name in environment.words):
+        # Only then are the options of every vendor wanted; a vendor that nobody uses is not imported otherwise.
+        models += [vendors(name) for name in vendor_names]
     file_options = {path[-1] for model in models for path in _option_paths(model) if path[-1].endswith("_file")}
     own = environment.below(_PREFIX, file_options)
     own.pop(("config",), None)
@@ -627,7 +634,7 @@ def _short_hands(environment: sources.Environment, vendor_names: Collection[str]
     for vendor in sorted(vendor_names):
         if (level := environment.value(f"{vendor.upper()}_LOG_LEVEL")) is not None:
             sources.put(over, ("log", "level"), level)
-        values = {option: environment.value(f"{vendor.upper()}_{short}") for short, option in _SHORT_HANDS.items()}
+        values = {option: environment.value(f"{vendor.upper()}_{short}") for short, option in SHORT_HANDS.items()}
         given = {option: text for option, text in values.items() if text is not None}
         names = _accounts_of(vendor, tree)
         ignored = ""

@@ -170,6 +170,10 @@ BROKEN = {
         A.replace("vendor", "poll_interval: 15, vendor"),
         ("config.yaml:1: accounts.home.poll_interval: given '15', allowed: a time such as 90, 90 s, 5 min or 2 h, from 20 s to 120 s",),
     ),
+    "stale_after too short": Broken(
+        ACCOUNT + "stale_after: 5\n",
+        ("config.yaml:2: stale_after: given '5', allowed: a time such as 90, 90 s, 5 min or 2 h, from 30 s to 604800 s",),
+    ),
     "poll interval in a wrong unit": Broken(
         A.replace("vendor", "poll_interval: 1 week, vendor"), ("accounts.home.poll_interval: given '1 week'",)
     ),

@@ -13,6 +13,7 @@ from navibridge import config, vendors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from navibridge.vendors import Vendor
 
@@ -59,5 +60,29 @@ def test_loading_one_vendor_loads_no_other_and_nothing_heavy(name: str) -> None:
         f"wrong = set(sys.modules) & {{'awscrt', 'boto3', 'aiohttp', 'aiomqtt', *{others!r}}}\n"
         "sys.exit(', '.join(sorted(wrong)) or 0)"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", vendors.names())
+def test_a_bridge_with_one_vendor_never_imports_another(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"accounts: {{home: {{vendor: {name}, email: me@example.com, password: long-enough-secret}}}}\n")
+    others = [f"navibridge.vendors.{other}" for other in vendors.names() if other != name]
+    code = f"""
+import sys
+from pathlib import Path
+from pathlib import Path
+from navibridge import config, vendors
+from navibridge.bridge import Bridge
+from navibridge.store import Store
+loaded = config.load(
+    Path({str(file)!r}), vendors=lambda name: vendors.load(name).Settings, vendor_names=vendors.names(), environ={{}}
+)
+Bridge(loaded.config, Store(Path({str(tmp_path)!r})))
+wrong = [name for name in sys.modules if name.split(".")[0] in ("boto3", "botocore", "pycognito", "trustme")]
+wrong += [name for name in sys.modules if any(name == other or name.startswith(other + ".") for other in {others!r})]
+sys.exit(", ".join(wrong) or 0)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
