@@ -12,7 +12,7 @@ from support.mysa import sample
 from support.thermostats import CLIENT_ID, NOON, Bench
 
 from navibridge.simulation import Request, RestFault
-from navibridge.vendors.mysa import batch, devices, frames
+from navibridge.vendors.mysa import devices, frames
 from navibridge.vendors.mysa.models import Family
 from navibridge.vendors.mysa.simulated.accounts import MFA_CODE, USER_POOL
 from navibridge.vendors.mysa.simulated.cloud import (
@@ -392,7 +392,8 @@ async def test_the_forms_of_the_service(bench: Bench) -> None:
     listed = await bench.get("/devices")
     assert [entry["Id"] for entry in listed["Devices"]] == bench.owner.devices
     assert not any("Name" in entry for entry in listed["Devices"])
-    assert len((await bench.get("/devices/state"))["DeviceStates"]) == 6
+    states = (await bench.get("/devices/state"))["DeviceStates"]
+    assert [state["Id"] for state in states] == [state["Device"] for state in states] == bench.owner.devices
     manners.list_form = False
     manners.milliseconds, manners.number_texts, manners.missing = True, True, frozenset({"Rssi"})
     state = (await bench.get("/devices/state"))["DeviceStatesObj"][bench.device.id]

@@ -40,14 +40,16 @@ from navibridge.vendors.mysa.simulated.cognito import (
     Cognito,
     Refused,
 )
+from navibridge.vendors.mysa.simulated.faults import DeviceFaults, Timing
 from navibridge.vendors.mysa.simulated.physics import Room, Weather, Zone
 from navibridge.vendors.mysa.simulated.service import ROOTS, Rejected, RestManners, Service
-from navibridge.vendors.mysa.simulated.thermostat import DeviceFaults, ReceivedCommand, Thermostat, Timing
+from navibridge.vendors.mysa.simulated.thermostat import Thermostat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from navibridge.simulation import Cloud
+    from navibridge.vendors.mysa.simulated.orders import ReceivedCommand
 
 __all__ = [
     "Account",

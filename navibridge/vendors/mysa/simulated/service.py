@@ -167,7 +167,9 @@ class Service:
     def _states(self, account: Account) -> dict[str, Any]:
         found = {device_id: self._state(self._thermostats[device_id]) for device_id in account.devices}
         states = {device_id: state for device_id, state in found.items() if state is not None}
-        return {"DeviceStates": list(states.values())} if self.manners.list_form else {"DeviceStatesObj": states}
+        if self.manners.list_form:
+            return {"DeviceStates": [{"Id": device_id, **state} for device_id, state in states.items()]}
+        return {"DeviceStatesObj": states}
 
     def _state(self, device: Thermostat) -> dict[str, Any] | None:
         fields, times, at = device.rest_state()

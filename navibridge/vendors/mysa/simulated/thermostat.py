@@ -12,14 +12,16 @@ from __future__ import annotations
 import base64
 import logging
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from navibridge.vendors.mysa import codecs, frames
 from navibridge.vendors.mysa.models import Family
 from navibridge.vendors.mysa.simulated import reports
+from navibridge.vendors.mysa.simulated.faults import DeviceFaults
+from navibridge.vendors.mysa.simulated.orders import Changes, Reader, ReceivedCommand, Refused, settings_in
 from navibridge.vendors.mysa.simulated.reports import BATCH_VERSIONS, BY_APP, BY_BUTTONS, Interval, Panel
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from navibridge.simulation import Agenda
     from navibridge.vendors.mysa.models import Model
+    from navibridge.vendors.mysa.simulated.faults import Timing
     from navibridge.vendors.mysa.simulated.physics import Zone, ZoneState
 
 log = logging.getLogger(__name__)
@@ -48,115 +51,6 @@ ELECTRICITY_EVERY: Final = 6
 """Each so many status messages of the in-floor are followed by msg 16."""
 
 
-@dataclass(slots=True)
-class Timing:
-    """How quick the thermostats are; seconds of real time. Pairs are the limits of a random choice.
-
-    Attributes:
-        answer: between a command and its answer.
-        status: between the reports of a thermostat that was told to publish; divided by ``speed``, but at least 1.
-        report: between reports nobody asked for; 0 for none.
-        record: between the records of a batch.
-        batch: between batches nobody asked for; 0 for none.
-        flush: between the request for a batch and the batch.
-        rest: until the REST service shows what a thermostat has said.
-        boot: between the power and the first words.
-        speed: seconds the rooms live in one second.
-    """
-
-    answer: tuple[float, float] = (0.2, 1.0)
-    status: float = 5.0
-    report: float = 300.0
-    record: float = 30.0
-    batch: float = 600.0
-    flush: tuple[float, float] = (0.5, 2.0)
-    rest: tuple[float, float] = (2.0, 8.0)
-    boot: tuple[float, float] = (1.0, 3.0)
-    speed: float = 1.0
-
-
-@dataclass(slots=True)
-class DeviceFaults:
-    """What is wrong with one thermostat; set and unset while it runs.
-
-    Attributes:
-        offline: no power, or no network: says nothing, hears nothing, measures nothing.
-        connected: what the REST service says of it instead of the truth.
-        deaf: says what it always says, and hears nothing.
-        silent: hears and obeys, but nothing it says arrives.
-        drop_acks: carries commands out without acknowledging them.
-        late_acks: seconds that acknowledgements come later.
-        double_acks: acknowledges everything twice.
-        contradict_acks: acknowledges commands it has not carried out, with the old values.
-        fail_acks: carries nothing out, and answers with ``success`` 0.
-        tell_refusals: answers what it refuses with ``success`` 0 instead of silence.
-        without_resp_id: acknowledges without saying what.
-        without_mode: leaves the mode out of what it acknowledges.
-        garbled: every message is damaged.
-        truncated: every message is cut off.
-        raw_newline: log lines carry a newline that is not escaped.
-        duplicate: every message comes twice.
-        unknown_messages: a message that no table lists follows each status.
-        beside_body: the in-floor puts some of its status beside the body.
-        late_batches: seconds that batches come later than they were made.
-        duplicate_batches: every batch comes twice.
-        bad_checksums: every second record is damaged.
-        clock_offset: seconds that its clock is ahead.
-        frozen: time stands still for its room; it talks, and nothing ever changes by itself.
-        stale: the REST service shows nothing new of it.
-        absent_from_state: the REST service lists it, but has no state of it.
-    """
-
-    offline: bool = False
-    connected: bool | None = None
-    deaf: bool = False
-    silent: bool = False
-    drop_acks: bool = False
-    late_acks: float = 0.0
-    double_acks: bool = False
-    contradict_acks: bool = False
-    fail_acks: bool = False
-    tell_refusals: bool = False
-    without_resp_id: bool = False
-    without_mode: bool = False
-    garbled: bool = False
-    truncated: bool = False
-    raw_newline: bool = False
-    duplicate: bool = False
-    unknown_messages: bool = False
-    beside_body: bool = False
-    late_batches: float = 0.0
-    duplicate_batches: bool = False
-    bad_checksums: bool = False
-    clock_offset: float = 0.0
-    frozen: bool = False
-    stale: bool = False
-    absent_from_state: bool = False
-
-
-@dataclass(slots=True)
-class ReceivedCommand:
-    """One command as it arrived, for tests and the curious.
-
-    Attributes:
-        device_id: whom it was for.
-        body_type: its ``type``.
-        cmd: its settings.
-        sent_id: its id.
-        message: all of it.
-        at: when, by the simulator's clock.
-        outcome: ``ignored`` where nothing says so, ``pending``, then ``applied``, ``refused`` or ``failed``.
-    """
-
-    device_id: str
-    body_type: int | None
-    cmd: Mapping[str, Any]
-    sent_id: int | None
-    message: Mapping[str, Any]
-    at: float
-    outcome: Literal["ignored", "pending", "applied", "refused", "failed"] = "ignored"
-
-
 @dataclass(frozen=True, slots=True)
 class _Shown:
     """What the REST service shows of a thermostat."""
@@ -164,18 +58,6 @@ class _Shown:
     fields: Mapping[str, Any]
     times: Mapping[str, int]
     at: int
-
-
-class _Refusal(Exception):
-    """A command that the thermostat does not carry out; never leaves this module."""
-
-
-@dataclass(slots=True)
-class _Changes:
-    """What a command changes, once all of it has been found good."""
-
-    climate: dict[str, Any] = field(default_factory=dict)
-    panel: dict[str, Any] = field(default_factory=dict)
 
 
 class Thermostat:
@@ -571,7 +453,7 @@ class Thermostat:
         if not isinstance(body, dict) or not isinstance(target, dict) or target.get("ref") != self.id:
             return
         sent_id = message.get("id")
-        cmd = _setting_object(body.get("cmd"))
+        cmd = settings_in(body.get("cmd"))
         given = body.get("type")
         received = ReceivedCommand(
             self.id,
@@ -600,8 +482,8 @@ class Thermostat:
             self._acknowledge(received, success=faults.contradict_acks)
             return
         try:
-            changes = self._check(received.cmd)
-        except _Refusal as refusal:
+            changes = Reader(self.model.family, self.listed, self.state, self.panel).check(received.cmd)
+        except Refused as refusal:
             log.debug("%s refuses a command: %s", self.id, refusal)
             received.outcome = "refused"
             if faults.tell_refusals:
@@ -624,7 +506,7 @@ class Thermostat:
             locked: whether the buttons are locked afterwards.
         """
         before = self.state.setpoint
-        changes = _Changes()
+        changes = Changes()
         if setpoint is not None:
             changes.climate["setpoint"] = setpoint
         if mode is not None:
@@ -636,7 +518,7 @@ class Thermostat:
         self._tell_setpoint(before, BY_BUTTONS)
         self._synchronise()
 
-    def _apply(self, changes: _Changes) -> None:
+    def _apply(self, changes: Changes) -> None:
         for name, value in changes.climate.items():
             setattr(self.state, name, value)
         for name, value in changes.panel.items():
@@ -690,150 +572,3 @@ class Thermostat:
                 listed["IsThermostatic"] = self.state.climate_plus
 
         self._after(self._chance.uniform(*self._timing.rest), write)
-
-    # -- what it takes -------------------------------------------------------------------------------------------
-
-    def _check(self, cmd: Mapping[str, Any]) -> _Changes:
-        """What a command changes.
-
-        Raises:
-            _Refusal: the thermostat would do nothing of it.
-        """
-        checks: Mapping[str, Callable[[Any, _Changes], None]] = {
-            "md": self._check_mode,  # first, since targets and fan speeds depend on it
-            "sp": self._check_setpoint,
-            "fn": self._check_fan,
-            "ss": self._check_swing,
-            "ssh": self._check_swing_horizontal,
-            "it": self._check_climate_plus,
-            "tr": self._check_tracked,
-            "lk": self._check_lock,
-            "br": self._check_brightness,
-            "pr": self._check_proximity,
-        }
-        changes = _Changes()
-        for key, check in checks.items():
-            if key in cmd:
-                check(cmd[key], changes)
-        self._check_hold(cmd, changes)
-        return changes
-
-    def _need(self, *families: Family) -> None:
-        if self.model.family not in families:
-            raise _Refusal("this model knows no such setting")
-
-    def _mode_after(self, changes: _Changes) -> str:
-        return str(changes.climate.get("mode", self.state.mode))
-
-    def _modes(self) -> Mapping[str, Any]:
-        """What an air conditioner lists, by mode code; empty for one that was not set up."""
-        if self.listed.get("SetupRequired"):
-            return {}
-        modes = self.listed.get("SupportedCaps", {}).get("modes", {})
-        return modes if isinstance(modes, dict) else {}
-
-    def _entry(self, mode: str) -> Mapping[str, Any]:
-        entry = self._modes().get(str(codecs.MODE.encode(mode)), {})
-        return entry if isinstance(entry, dict) else {}
-
-    def _check_mode(self, raw: Any, changes: _Changes) -> None:
-        mode = codecs.MODES.get(raw) if type(raw) is int else None
-        offered = {"heat"}
-        if self.model.family is Family.AC:
-            offered = {word for word in codecs.MODES.values() if str(codecs.MODE.encode(word)) in self._modes()}
-        if mode is None or (mode != "off" and mode not in offered):
-            raise _Refusal(f"mode {raw}")
-        changes.climate["mode"] = mode
-        targets = self._targets(mode)
-        if self.model.family is Family.AC and targets and self.state.setpoint not in targets:
-            # A remote control that is switched to another mode shows a target of that mode.
-            changes.climate["setpoint"] = float(min(targets, key=lambda target: abs(target - self.state.setpoint)))
-
-    def _targets(self, mode: str) -> list[float]:
-        """The targets of an air conditioner in a mode; while it is off, those of all modes."""
-        entries = [self._entry(mode)] if mode != "off" else self._modes().values()
-        if mode in ("dry", "fan_only"):
-            return []
-        return sorted({float(target) for entry in entries for target in entry.get("temperatures", ()) if target})
-
-    def _check_setpoint(self, raw: Any, changes: _Changes) -> None:
-        if type(raw) not in (int, float):
-            raise _Refusal("a setpoint that is no number")
-        if self.model.family is Family.AC:
-            fits = float(raw) in self._targets(self._mode_after(changes))
-        else:
-            fits = self.listed["MinSetpoint"] <= raw <= self.listed["MaxSetpoint"] and (raw * 2) % 1 == 0
-        if not fits:
-            raise _Refusal(f"setpoint {raw}")
-        changes.climate["setpoint"] = float(raw)
-
-    def _check_fan(self, raw: Any, changes: _Changes) -> None:
-        self._need(Family.AC)
-        own = self._entry(self._mode_after(changes)).get("fanSpeeds")
-        offered = own or self.listed.get("SupportedCaps", {}).get("fanSpeeds") or (1, 3, 5, 7, 8)
-        _need_code(raw, offered)
-        changes.climate["fan"] = raw
-
-    def _check_swing(self, raw: Any, changes: _Changes) -> None:
-        self._need(Family.AC)
-        _need_code(raw, self._entry(self._mode_after(changes)).get("verticalSwing", range(3, 10)))
-        changes.climate["swing"] = raw
-
-    def _check_swing_horizontal(self, raw: Any, changes: _Changes) -> None:
-        self._need(Family.AC)
-        _need_code(raw, self._entry(self._mode_after(changes)).get("horizontalSwing", (*range(3, 10), 12)))
-        changes.climate["swing_horizontal"] = raw
-
-    def _check_climate_plus(self, raw: Any, changes: _Changes) -> None:
-        self._need(Family.AC)
-        _need_code(raw, (0, 1))
-        changes.climate["climate_plus"] = raw == 1
-
-    def _check_tracked(self, raw: Any, changes: _Changes) -> None:
-        self._need(Family.IN_FLOOR)
-        _need_code(raw, (3, 5))
-        changes.climate["tracked"] = codecs.TRACKED.decode(raw)
-
-    def _check_lock(self, raw: Any, changes: _Changes) -> None:
-        _need_code(raw, (0, 1))
-        changes.panel["locked"] = raw == 1
-
-    def _check_brightness(self, raw: Any, changes: _Changes) -> None:
-        self._need(Family.BASEBOARD_V2)
-        limits = {"a_b": 1, "a_br": 100, "i_br": 100, "a_dr": 3_600, "i_dr": 3_600}
-        if not isinstance(raw, dict) or not raw.keys() <= limits.keys():
-            raise _Refusal("a brightness that is none")
-        for name, value in raw.items():
-            _need_code(value, range(limits[name] + 1))
-        changes.panel["brightness"] = self.panel.brightness | raw
-
-    def _check_proximity(self, raw: Any, changes: _Changes) -> None:
-        self._need(Family.BASEBOARD_V2)
-        _need_code(raw, (0, 1))
-        changes.panel["proximity"] = raw == 1
-
-    def _check_hold(self, cmd: Mapping[str, Any], changes: _Changes) -> None:
-        until = cmd.get("tm", -1)
-        if type(until) is not int:
-            raise _Refusal("a time that is none")
-        if "ho" in cmd:
-            _need_code(cmd["ho"], (1, 2))
-            changes.panel |= {"hold": cmd["ho"], "hold_until": until}
-
-
-def _need_code(raw: Any, offered: Any) -> None:
-    if type(raw) is not int or raw not in offered:
-        raise _Refusal(f"{str(raw)[:20]} is not offered")
-
-
-def _setting_object(raw: Any) -> Mapping[str, Any] | None:
-    """The one object of a command's ``cmd``; the app writes the list as a text at times."""
-    if isinstance(raw, str):
-        try:
-            raw = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            return None
-    match raw:
-        case [dict() as cmd]:
-            return cmd
-    return None
