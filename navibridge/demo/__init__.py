@@ -69,6 +69,8 @@ def simulators(
     for name in vendors_with_simulator():
         vendor = vendors.load(name)
         chosen = {"devices": 1, **(vendor.DEMO if lively else {}), **options}
+        if not vendor.DIALECTS:
+            chosen.pop("dialects", None)  # its devices speak one way only
         number = devices.get(name)
         if number is not None:
             chosen["devices"] = number

@@ -9,6 +9,7 @@ A vendor is one folder here. Its package exports, by these names:
     explain        (payload) -> Explained: for the `decode` command
     simulator      (...) -> navibridge.simulation.Simulator: its simulated cloud
     DEMO           the options of `simulator` that make a lively demo
+    DIALECTS       the ways its simulated devices can speak (the option ``dialects``); empty for just one
     servers        (settings) -> the servers that an account needs: for the `check` command
 
 The package's ``__init__`` imports nothing heavy: `Settings` is needed to check a configuration, the rest is imported
@@ -121,6 +122,7 @@ class Vendor(Protocol):
     Settings: type[AccountSettings]
     KINDS: tuple[Kind, ...]
     DEMO: Mapping[str, Any]
+    DIALECTS: tuple[str, ...]
 
     def open_session(self, settings: AccountSettings, context: Context) -> Session:
         """An account's session; opens nothing yet."""

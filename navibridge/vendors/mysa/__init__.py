@@ -29,6 +29,8 @@ TITLE: Final = "Mysa"
 DEMO: Final[Mapping[str, Any]] = MappingProxyType({"devices": 5, "speed": 60.0})
 """One thermostat of each sort, each living a minute in a second."""
 
+DIALECTS: Final = ()
+
 _Address: TypeAlias = Annotated[
     str,
     Field(

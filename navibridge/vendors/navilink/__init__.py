@@ -31,9 +31,12 @@ DEMO: Final[Mapping[str, Any]] = MappingProxyType(
 )
 """Two water heaters, one for each way of speaking, that live a minute in a second."""
 
+DIALECTS: Final = ("json", "json87", "binary")
+"""JSON of today's firmware and of an older one, and the packed record of `docs/protocol/navilink-binary.md`."""
+
 
 class Alerts(Options):
-    """What a person should know of; unset switches one off."""
+    """What a person should know of; ``off`` switches one off."""
 
     charge_below: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = Field(
         20, description="Warn when less hot water than this is left, in %."

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TITLE = "Acme"
 KINDS = (GADGET,)
+DEMO: dict[str, Any] = {}
+DIALECTS = ()
 
 
 class Settings(AccountSettings):
