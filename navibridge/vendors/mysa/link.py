@@ -160,24 +160,27 @@ class Link:
 
     async def start_publishing(self, unit: Unit) -> None:
         """Ask a device to report at once, and then every few seconds for a while. Raises as `publish`."""
-        await self.publish(frames.start_publishing(unit.id, self.clock(), int(self.publish_timeout)))
+        if self.reaches(unit):
+            await self.publish(frames.start_publishing(unit.id, self.clock(), int(self.publish_timeout)))
+
+    def reaches(self, unit: Unit) -> bool:
+        """Whether the service lets this account near the device; a forbidden message closes the connection, too."""
+        return self.doubts.allows(unit.id, asyncio.get_running_loop().time())
 
     # --- one connection -----------------------------------------------------------------------------------------------
 
     async def _subscribe(self, cloud: CloudLink, units: Iterable[Unit]) -> None:
         """One SUBSCRIBE for each device; those that may have broken an earlier connection come last, one by one."""
-        now = asyncio.get_running_loop().time()
-        wanted = [unit for unit in units if self.doubts.allows(unit.id, now)]
+        wanted = [unit for unit in units if self.reaches(unit)]
         suspects = [unit for unit in wanted if unit.id in self.doubts.suspects]
         pending: set[str] = set()
 
         async def subscribe(unit: Unit) -> None:
             pending.add(unit.id)
-            granted = await cloud.subscribe([topic for topic in _topics(unit) if topic not in self.doubts.refused])
+            granted = await cloud.subscribe(_topics(unit))
             pending.discard(unit.id)
             self.doubts.acquit(unit.id)
             self._subscribed.update(topic for topic, allowed in granted.items() if allowed)
-            self.doubts.refused.update(topic for topic, allowed in granted.items() if not allowed)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -188,7 +191,7 @@ class Link:
                 await subscribe(unit)
         except* LinkError as errors:
             if any(isinstance(error, LinkError) and error.reason == "closed" for error in errors.exceptions):
-                self.doubts.blame(sorted(pending), now)
+                self.doubts.blame(sorted(pending), asyncio.get_running_loop().time())
             raise
 
     async def _listen(self, cloud: CloudLink) -> None:

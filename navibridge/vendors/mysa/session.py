@@ -209,6 +209,8 @@ class MysaSession:
             raise CommandError(unit.device.true_model.product.unsupported, code="read_only")
         if not link.up:
             raise LinkError("the link to the Mysa cloud is away", reason="closed")
+        if not link.reaches(unit):
+            raise CommandError("the Mysa cloud keeps this account from the device", verdict="refused", code="forbidden")
         return link, unit
 
     def _link_of(self, device_id: str) -> Link | None:
