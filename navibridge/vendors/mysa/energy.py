@@ -77,8 +77,11 @@ class Ledger:
         if before is not None and before[0] - LONGEST_GAP < at <= before[0]:
             return
         self._last = None if watts is None else (at, max(0.0, watts))
-        if before is None or not 0 < at - before[0] <= LONGEST_GAP:
-            return  # the first, after a gap, or the clock was set back
+        if before is None or at - before[0] > LONGEST_GAP:
+            return
+        if at < before[0]:  # the clock was set back: the times that follow have been counted before
+            self._close(before[0])
+            return
         whole = Slice(before[0], at, before[1] * (at - before[0]) / _SECONDS_PER_HOUR)
         for start, end in self._uncounted(whole.start, whole.end):
             self._add(whole.part(start, end))
