@@ -30,6 +30,7 @@ from navibridge.dispatch import Dispatcher
 from navibridge.errors import CommandError, LinkError
 from navibridge.metrics import DeviceFigures, Metrics, exposition
 from navibridge.model import Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly, Sort
+from navibridge.network import Network
 from navibridge.retry import Backoff, supervise
 from navibridge.state import LONGEST_TEXT, NO_PROBLEM, Cache, DeviceState, TemperatureUnit, iso
 from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, device_topic, slug
@@ -105,6 +106,8 @@ class Bridge:
         clock: seconds since the epoch.
         monotonic: monotonic seconds.
         timing: how long it waits for what.
+        network: the way to the vendors' clouds.
+        broker: what connects to the user's broker.
     """
 
     def __init__(
@@ -115,6 +118,8 @@ class Bridge:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         timing: Timing | None = None,
+        network: Network | None = None,
+        broker: type[LocalBroker] = LocalBroker,
     ) -> None:
         self.config = config
         self.timing = timing or Timing()
@@ -126,7 +131,8 @@ class Bridge:
         self._clock = clock
         self._monotonic = monotonic
         self._echo = self.topics.request("echo")
-        self._broker = LocalBroker(
+        self._network = network or Network()
+        self._broker = broker(
             config.broker,
             client_id=config.broker.client_id or f"navibridge-{slug(config.broker.base_topic)}",
             will=(self.topics.bridge_state, OFFLINE.decode()),
@@ -166,6 +172,7 @@ class Bridge:
             device_settings=partial(self.config.device, settings.vendor),
             answer_timeout=self.config.commands.timeout,
             pace=self.timing.pace,
+            network=self._network,
         )
         return Account(
             name,

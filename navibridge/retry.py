@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -42,7 +41,7 @@ async def supervise(
     *,
     waiting: Callable[[LinkError, float], None],
     backoff: Backoff | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> NoReturn:
     """Make one attempt after the other until one fails for good; a regular return counts as a lost link.
@@ -54,13 +53,14 @@ async def supervise(
         attempt: connects and stays connected; ends by raising.
         waiting: told the reason and the wait in seconds before each further attempt.
         backoff: the bounds of the waits, and how long an attempt has to last to be forgiven.
-        clock: monotonic seconds.
+        clock: monotonic seconds; the event loop's without.
         sleep: waits.
 
     Raises:
         NavibridgeError: whatever is not `retryable`.
     """
     backoff = backoff or Backoff()
+    clock = clock or asyncio.get_running_loop().time
     jitter = wait_random_exponential(multiplier=backoff.first_wait, max=backoff.longest_wait)
 
     def wait(state: RetryCallState) -> float:

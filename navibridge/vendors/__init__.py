@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from navibridge.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -51,6 +53,7 @@ class Context:
         device_settings: what the configuration says of one device, by the vendor's id.
         answer_timeout: seconds that a device has to confirm one message of a command.
         pace: how many times as fast as usual the session shall go about its own waiting; other than 1 for tests alone.
+        network: opens all connections of the session.
     """
 
     account: str
@@ -60,6 +63,7 @@ class Context:
     device_settings: Callable[[str], DeviceSettings] = nothing_set
     answer_timeout: float = 15.0
     pace: float = 1.0
+    network: Network = field(default_factory=Network)
 
 
 @dataclass(frozen=True, slots=True)

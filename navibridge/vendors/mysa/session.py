@@ -19,10 +19,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from navibridge.diagnosis import Endpoint
 from navibridge.doubts import Doubts
 from navibridge.errors import AuthError, CommandError, FrameError, LinkError, NavibridgeError, Throttled
 from navibridge.model import Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
-from navibridge.rest import Rest
 from navibridge.vendors.mysa import batch, controls, devices, frames
 from navibridge.vendors.mysa.api import Api
 from navibridge.vendors.mysa.auth import Auth, Pools
@@ -111,7 +111,7 @@ class MysaSession:
         self._jitter = jitter
         ca_file = str(settings.ca_file) if settings.ca_file else None
         self._rests = tuple(
-            Rest(url, ca_file=ca_file, clock=context.clock)
+            context.network.rest(url, ca_file=ca_file, clock=context.clock)
             for url in (settings.api_url, settings.user_pool_url, settings.identity_pool_url)
         )
         self._auth = Auth(
@@ -290,10 +290,8 @@ class MysaSession:
 
     async def _open(self) -> CloudLink:
         """A connection to AWS IoT, with fresh credentials and a client id that nobody has used before."""
-        from navibridge import aws  # noqa: PLC0415 - the AWS runtime takes 20 MB and half a second
-
         settings = self._settings
-        endpoint = aws.Endpoint(
+        endpoint = Endpoint(
             settings.iot_host,
             settings.iot_port,
             ca_file=str(settings.ca_file) if settings.ca_file else None,
@@ -306,7 +304,9 @@ class MysaSession:
         self._access_key = credentials.access_key
         client_id = f"navibridge-{secrets.token_hex(8)}"
         try:
-            return await aws.CloudLink.open(endpoint, client_id, lambda: credentials, clock=self._context.clock)
+            return await self._context.network.open_link(
+                endpoint, client_id, lambda: credentials, clock=self._context.clock
+            )
         except LinkError as error:
             if error.reason == "upgrade_refused":
                 # Revoked or mis-clocked: the same ones would be refused again, until they expire an hour from now.

@@ -21,10 +21,10 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from navibridge.diagnosis import Credentials, Endpoint
 from navibridge.doubts import Doubts
 from navibridge.errors import AuthError, CommandError, FrameError, LinkError, NavibridgeError, Throttled
 from navibridge.model import Found, Gone, LinkUp, Presence, Reading
-from navibridge.rest import Rest
 from navibridge.vendors.navilink import devices, messages, packed
 from navibridge.vendors.navilink.api import Api
 from navibridge.vendors.navilink.auth import Auth
@@ -124,7 +124,7 @@ class NavilinkSession:
         self._context = context
         self._timing = timing or Timing().at(context.pace)
         ca_file = str(settings.ca_file) if settings.ca_file else None
-        self._rest = Rest(settings.api_url, ca_file=ca_file, clock=context.clock)
+        self._rest = context.network.rest(settings.api_url, ca_file=ca_file, clock=context.clock)
         self._auth = Auth(
             self._rest,
             settings.email,
@@ -260,10 +260,8 @@ class NavilinkSession:
 
     async def _open(self, tokens: Tokens, client_id: str) -> CloudLink:
         """The connection to AWS IoT, with the last will of `docs/protocol/navilink.md` 4.5 on the first device."""
-        from navibridge import aws  # noqa: PLC0415 - the AWS runtime takes 20 MB and half a second
-
         settings = self._settings
-        endpoint = aws.Endpoint(
+        endpoint = Endpoint(
             settings.iot_host,
             settings.iot_port,
             ca_file=str(settings.ca_file) if settings.ca_file else None,
@@ -271,16 +269,16 @@ class NavilinkSession:
             protocol=settings.mqtt_protocol,
             keep_alive=settings.keep_alive,
         )
-        credentials = aws.Credentials(
+        credentials = Credentials(
             tokens.access_key, tokens.secret_key, tokens.session_token, expires_at=tokens.aws_term.ends
         )
         first = next((unit for unit in self._units.values() if not unit.missing), None)
         will = None
         # A will that the account's policy forbids keeps the link from opening, so every second try goes without.
         if first is not None and self._turned_away % 2 == 0:
-            will = aws.Will(*messages.will(first.address(client_id, tokens.user_seq), self._session_id()))
+            will = messages.will(first.address(client_id, tokens.user_seq), self._session_id())
         try:
-            cloud = await aws.CloudLink.open(
+            cloud = await self._context.network.open_link(
                 endpoint, client_id, lambda: credentials, will=will, clock=self._context.clock
             )
         except LinkError as error:
