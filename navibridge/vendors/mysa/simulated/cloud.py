@@ -74,7 +74,6 @@ QUIET: Final = 1.0
 
 MOST_SUBSCRIPTIONS: Final = 50
 MOST_KEPT: Final = 10_000
-TICK: Final = 1.0  # seconds between two looks at the rooms
 LONGEST_PAUSE: Final = 60.0  # seconds; a machine that slept does not make up for its night
 
 
@@ -371,12 +370,12 @@ class MysaCloud:
             Seconds until it wants to be called again.
         """
         elapsed = self._agenda.now - self._last_tick
-        if elapsed >= TICK:
+        if elapsed >= self.timing.tick:
             self._last_tick += elapsed
             for device in tuple(self.thermostats.values()):
                 device.tick(min(elapsed, LONGEST_PAUSE))
             elapsed = 0.0
-        return min(self._agenda.run(), TICK - elapsed)
+        return min(self._agenda.run(), self.timing.tick - elapsed)
 
     def _publish(self, topic: str, payload: bytes, qos: int) -> None:
         if self._cloud is not None:
@@ -471,6 +470,7 @@ def simulator(
     batch_minutes: float = 10.0,
     flush: tuple[float, float] = (0.5, 2.0),
     rest: tuple[float, float] = (2.0, 8.0),
+    tick: float = 1.0,
     quiet: float = QUIET,
     token_seconds: float = 3600,
     refresh_seconds: float = MONTH,
@@ -495,6 +495,7 @@ def simulator(
         batch_minutes: between batches nobody asked for; 0 for none.
         flush: see `Timing`.
         rest: see `Timing`.
+        tick: see `Timing`.
         quiet: seconds after a SUBSCRIBE in which nothing is delivered to that client.
         token_seconds: how long id and access tokens last.
         refresh_seconds: how long a refresh token lasts without being used.
@@ -513,6 +514,7 @@ def simulator(
             flush=flush,
             rest=rest,
             speed=speed,
+            tick=tick,
         ),
         seed=seed,
         token_seconds=token_seconds,

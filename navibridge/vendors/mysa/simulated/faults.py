@@ -19,6 +19,7 @@ class Timing:
         rest: until the REST service shows what a thermostat has said.
         boot: between the power and the first words.
         speed: seconds the rooms live in one second.
+        tick: between two looks at the rooms; up to a minute.
     """
 
     answer: tuple[float, float] = (0.2, 1.0)
@@ -30,6 +31,7 @@ class Timing:
     rest: tuple[float, float] = (2.0, 8.0)
     boot: tuple[float, float] = (1.0, 3.0)
     speed: float = 1.0
+    tick: float = 1.0
 
 
 @dataclass(slots=True)

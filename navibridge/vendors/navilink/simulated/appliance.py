@@ -36,6 +36,7 @@ class Timing:
         report: between reports nobody asked for; 0 for none.
         control_interval: two controls closer than this are one too many (`docs/protocol/navilink.md` 5.4).
         speed: seconds the units live in one second.
+        tick: between two looks at the units; up to a minute.
     """
 
     answer: tuple[float, float] = (0.2, 1.0)
@@ -43,6 +44,7 @@ class Timing:
     report: float = 300.0
     control_interval: float = 1.0
     speed: float = 1.0
+    tick: float = 1.0
 
 
 @dataclass(slots=True)

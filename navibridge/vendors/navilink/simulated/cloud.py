@@ -54,7 +54,6 @@ NAMES: Final = ("Garage heat pump", "Basement heat pump", "Guest house", "Cabin"
 DISCONNECT_EVENT: Final = "evt/52/mobile/event/disconnect-mqtt"
 MOST_TOKENS: Final = 1_000
 MOST_CONTROLS: Final = 10_000
-TICK: Final = 1.0  # seconds between two looks at the devices
 LONGEST_PAUSE: Final = 60.0  # seconds; a machine that slept does not make up for its night
 
 
@@ -369,12 +368,12 @@ class NavilinkCloud:
         """
         pause = self._agenda.run()
         elapsed = self._agenda.now - self._last_tick
-        if elapsed >= TICK:
+        if elapsed >= self.timing.tick:
             self._last_tick += elapsed
             for device in tuple(self.devices.values()):
                 device.tick(min(elapsed, LONGEST_PAUSE))
             elapsed = 0.0
-        return min(pause, TICK - elapsed)
+        return min(pause, self.timing.tick - elapsed)
 
     def _publish(self, topic: str, payload: bytes) -> None:
         if self._cloud is not None:
@@ -616,6 +615,7 @@ def simulator(
     notice: tuple[float, float] = (1.0, 3.0),
     report: float = 300.0,
     control_interval: float = 1.0,
+    tick: float = 1.0,
     token_seconds: float = 3600,
     credential_seconds: float = 3600,
     poll_interval: float | None = None,
@@ -637,6 +637,7 @@ def simulator(
         notice: see `Timing`.
         report: see `Timing`.
         control_interval: see `Timing`.
+        tick: see `Timing`.
         token_seconds: how long an access token lasts.
         credential_seconds: how long AWS credentials last.
         poll_interval: what `NavilinkCloud.account` suggests to the bridge; ``None`` leaves it to the bridge.
@@ -647,7 +648,7 @@ def simulator(
         ValueError: there is no such dialect.
     """
     cloud = NavilinkCloud(
-        timing=Timing(answer, notice, report, control_interval, speed),
+        timing=Timing(answer, notice, report, control_interval, speed, tick),
         seed=seed,
         token_seconds=token_seconds,
         credential_seconds=credential_seconds,
