@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 N      ?= 1000000
 JOBS   ?= 3
 
-.PHONY: setup demo test check fix docs fuzz bench clean
+.PHONY: setup demo test check fix docs fuzz faults bench clean
 
 setup: $(VENV)/.ready
 
@@ -36,6 +36,9 @@ docs: setup                 ## the pages that follow from the code: devices, con
 
 fuzz: setup                 ## N random, cut and mangled frames of every form
 	$(BIN)/python tests/fuzz.py $(N)
+
+faults: setup               ## every fault there is, and what came of it, as a table
+	$(BIN)/python tests/faults/run.py $(ARGS)
 
 bench: setup                ## the budgets, measured side by side
 	$(BIN)/python tests/bench/run.py

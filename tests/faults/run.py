@@ -1,0 +1,56 @@
+"""All faults, played through, as a table: `make faults`, or ``python tests/faults/run.py WORD...`` for some of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from faults.catalogue import FAULTS
+from faults.trial import play_all
+
+if TYPE_CHECKING:
+    from faults.trial import Outcome
+
+
+def row(outcome: Outcome) -> str:
+    verdict = "kept" if outcome.kept else "BROKEN"
+    return (
+        f"{outcome.fault.name:<58} {outcome.fault.promise:<70} {seconds(outcome.noticed):>8} "
+        f"{seconds(outcome.recovered):>8}   {verdict}"
+    )
+
+
+def seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} s"
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(words: list[str]) -> int:
+    logging.getLogger("navibridge").setLevel(logging.CRITICAL)
+    chosen = [fault for fault in FAULTS if not words or any(word.lower() in fault.name.lower() for word in words)]
+    say(f"{'fault':<58} {'promise':<70} {'noticed':>8} {'back':>8}   verdict")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="navibridge-faults-") as directory:
+        outcomes = asyncio.run(play_all(chosen, Path(directory), told=lambda outcome: say(row(outcome))))
+    broken = [outcome for outcome in outcomes if not outcome.kept]
+    for outcome in broken:
+        say(f"\n{outcome.fault.name}:")
+        for problem in outcome.problems:
+            say(f"    {problem}")
+    say(f"\n{len(outcomes)} faults in {time.monotonic() - began:.0f} s, {len(broken)} promises broken")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

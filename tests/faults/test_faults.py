@@ -1,0 +1,46 @@
+"""The short ones of the faults; `make faults` plays all of them and prints the table."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from faults.catalogue import FAULTS
+from faults.trial import play_all
+
+if TYPE_CHECKING:
+    from faults.trial import Outcome
+
+SHORT = [fault for fault in FAULTS if not fault.slow]
+
+
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """What came of the faults that were asked for; they are played together, since most of their time is waiting."""
+    asked = {
+        item.callspec.params["name"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function)
+        and hasattr(item, "callspec")
+        and item.originalname == test_a_fault.__name__
+    }
+    chosen = [fault for fault in SHORT if fault.name in asked]
+    logger = logging.getLogger("navibridge")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        played = asyncio.run(play_all(chosen, tmp_path_factory.mktemp("faults")))
+    finally:
+        logger.setLevel(level)
+    return {outcome.fault.name: outcome for outcome in played}
+
+
+@pytest.mark.parametrize("name", [fault.name for fault in SHORT])
+def test_a_fault(outcomes: dict[str, Outcome], name: str) -> None:
+    assert not outcomes[name].problems, "\n".join(outcomes[name].problems)
+
+
+def test_there_are_many_and_each_has_its_own_name() -> None:
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)

@@ -1,0 +1,240 @@
+"""Plays one fault through: inject, notice, hold, heal, recover; and says what came of what was promised."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from support.mosquitto import Mosquitto
+from support.oracle import Sample
+from support.plants import ATTRIBUTE
+from support.scene import STALE_AFTER, Scene, scene
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+Step = Callable[[Scene], Awaitable[None] | None]
+Sign = Callable[[Scene, Sample], bool]
+"""How a fault shows."""
+
+AT_ONCE = 6
+"""Scenarios that run at the same time; nearly all of their time is waiting."""
+
+
+def account_says(*reasons: str) -> Sign:
+    """The account's state names one of these reasons (any, when none is given)."""
+
+    def sign(_: Scene, sample: Sample) -> bool:
+        return sample.account.get("state") in ("offline", "needs_attention") and (
+            not reasons or sample.account.get("reason") in reasons
+        )
+
+    return sign
+
+
+def device_away(made: Scene, sample: Sample) -> bool:
+    """The first device is not shown any more."""
+    return made.device not in sample.shown
+
+
+def all_away(_: Scene, sample: Sample) -> bool:
+    """Nothing is shown any more."""
+    return not sample.shown
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong, and what is promised all the same.
+
+    What is promised always: no value is shown as live that has not been true within the declared timeout and one
+    second. Besides that:
+
+    Attributes:
+        name: what goes wrong.
+        promise: what is promised, for people.
+        inject: makes it go wrong.
+        heal: puts it right; ``None`` for what stays wrong.
+        at_start: it is wrong before the bridge starts.
+        sign: how it shows; ``None`` for what nobody may notice: all devices stay shown throughout.
+        within: seconds after which it has to show at the latest.
+        recover: seconds after the healing within which fresh values of every device have to be shown.
+        hold: seconds that it stays wrong after it has shown.
+        during: what happens meanwhile.
+        after: what is looked at in the end.
+        others_stay: the other devices are shown all the time.
+        devices: how many there are.
+        turning: whether somebody keeps turning the devices.
+        options: of the scene.
+        slow: it is not for every day.
+    """
+
+    name: str
+    promise: str
+    inject: Step = lambda _: None
+    heal: Step | None = None
+    at_start: bool = False
+    sign: Sign | None = None
+    within: float = 5.0
+    recover: float = 5.0
+    hold: float = 0.5
+    during: Step | None = None
+    after: Step | None = None
+    others_stay: bool = False
+    devices: int = 2
+    turning: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+    slow: bool = False
+
+
+@dataclass
+class Outcome:
+    """What came of it: seconds, and whatever broke the promise."""
+
+    fault: Fault
+    noticed: float | None = None
+    recovered: float | None = None
+    took: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def kept(self) -> bool:
+        return not self.problems
+
+
+async def play(fault: Fault, directory: Path, vendor: str = "navilink") -> Outcome:
+    """Play one fault through."""
+    outcome = Outcome(fault)
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(180):
+            options = {"stale_after": STALE_AFTER} | fault.options
+            async with scene(directory, vendor=vendor, devices=fault.devices, **options) as made:
+                made.turning = fault.turning
+                await _play(fault, made, outcome)
+    except Exception as error:  # noqa: BLE001 - one failure must not hide what came of the other faults
+        outcome.problems.append(_words(error))
+    outcome.took = time.monotonic() - began
+    return outcome
+
+
+async def _play(fault: Fault, made: Scene, outcome: Outcome) -> None:
+    if fault.at_start:
+        await _do(fault.inject, made)
+        injected = time.monotonic()
+        made.start()
+    else:
+        made.start()
+        await made.shown()
+        injected = time.monotonic()
+        await _do(fault.inject, made)
+    if fault.sign is not None:
+        sign = fault.sign
+        seen = await made.oracle.until(lambda sample: sign(made, sample), fault.within)
+        if seen is None:
+            outcome.problems.append(f"not noticed within {fault.within:g} s; at the end {made.oracle.samples[-1]}")
+        else:
+            outcome.noticed = seen.at - injected
+    await _do(fault.during, made)
+    await asyncio.sleep(fault.hold)  # how long it lasts is part of the fault
+    if fault.heal is not None:
+        await _do(fault.heal, made)
+        outcome.recovered = await _recovered(fault, made)
+        if outcome.recovered is None:
+            outcome.problems.append(f"not back within {fault.recover:g} s; at the end {made.oracle.samples[-1]}")
+    await _do(fault.after, made)
+    made.oracle.look()
+    samples = [sample for sample in made.oracle.samples if sample.at >= injected]
+    if fault.sign is None:
+        _always(samples, frozenset(made.plant.devices), outcome)
+    elif fault.others_stay:
+        _always(samples, made.others, outcome)
+    await made.stop()
+    if made.oracle.lies:
+        lies = made.oracle.lies
+        outcome.problems.append(f"{len(lies)} times something untrue was shown, first {lies[0]}, last {lies[-1]}")
+
+
+def _always(samples: Sequence[Sample], devices: frozenset[str], outcome: Outcome) -> None:
+    for sample in samples:
+        if not devices <= sample.shown:
+            missing = ", ".join(sorted(devices - sample.shown))
+            outcome.problems.append(
+                f"{missing} went away {sample.at - samples[0].at:.1f} s after the fault began, account {sample.account}"
+            )
+            return
+
+
+async def _recovered(fault: Fault, made: Scene) -> float | None:
+    """Seconds until every device shows a value that was not true before the healing."""
+    healed = time.monotonic()
+    if fault.turning:
+        made.plant.turn()
+    fresh: dict[str, list[Any]] = {}
+
+    def back(sample: Sample) -> bool:
+        for device, values in made.plant.truth().items():
+            fresh.setdefault(device, []).append(values[ATTRIBUTE])
+            state = made.consumer.shows("home", device)
+            topic = f"navibridge/{device}/state"
+            if state is None or made.consumer.arrived.get(topic, 0.0) < healed:
+                return False
+            if fault.turning and not any(abs(state[ATTRIBUTE] - value) < 0.3 for value in fresh[device]):
+                return False
+        return set(made.plant.devices) <= sample.shown
+
+    seen = await made.oracle.until(back, fault.recover)
+    return None if seen is None else time.monotonic() - healed
+
+
+async def _do(step: Step | None, made: Scene) -> None:
+    if step is not None:
+        result = step(made)
+        if result is not None:
+            await result
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, AssertionError):
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{error or where.line} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
+    return "".join(traceback.format_exception(error))[-1500:]
+
+
+async def play_all(
+    faults: Sequence[Fault],
+    directory: Path,
+    *,
+    vendor: str = "navilink",
+    at_once: int = AT_ONCE,
+    told: Callable[[Outcome], None] = lambda _: None,
+) -> list[Outcome]:
+    """Play several faults, some at the same time, the longest first as they stand in the table."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(fault: Fault) -> Outcome:
+        async with gate:
+            outcome = await play(fault, directory / fault.name.replace(" ", "_").replace("/", "_"), vendor)
+        told(outcome)
+        return outcome
+
+    return list(await asyncio.gather(*(one(fault) for fault in sorted(faults, key=lambda one: not one.slow))))
+
+
+__all__ = [
+    "Fault",
+    "Mosquitto",
+    "Outcome",
+    "Scene",
+    "account_says",
+    "all_away",
+    "device_away",
+    "play",
+    "play_all",
+    "suppress",
+]

@@ -1,0 +1,242 @@
+"""Compares, many times a second, what devices really are with what a consumer of the broker believes.
+
+The consumer is one as Home Assistant is: a value counts as shown only while the connection to the broker stands and
+the bridge, the account and the device are all said to be online. A value that is shown has to be the device's truth of
+some moment that is not longer ago than the declared timeout and one second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import aiomqtt
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from support.listener import Address
+
+EVERY = 0.1
+"""Seconds between two comparisons."""
+
+GRACE = 1.0
+"""Seconds that a value may be shown beyond its declared timeout."""
+
+KEEPALIVE = 2
+"""Seconds; how soon the consumer itself notices a broker that hangs."""
+
+
+class Truth(Protocol):
+    """What knows how the devices really are."""
+
+    def truth(self) -> Mapping[str, Mapping[str, Any]]:
+        """The values of each device's attributes, by the device's topic; a device that is gone is not there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lie:
+    """A value that was shown and had not been true for too long."""
+
+    at: float
+    device: str
+    attribute: str
+    shown: Any
+    truth: Any
+
+    def __str__(self) -> str:
+        return f"at {self.at:.1f} s {self.device} showed {self.attribute} = {self.shown!r}; it is {self.truth!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look: which devices a consumer would show as available, and how the account says it is."""
+
+    at: float
+    shown: frozenset[str]
+    account: Mapping[str, Any]
+    connected: bool
+
+
+class Consumer:
+    """What a program on the local network knows, from the broker alone.
+
+    Attributes:
+        topics: the newest payload of each topic, as far as the connection stands.
+        connected: whether it does.
+        verdicts: every result heard, whatever the connection did in between.
+    """
+
+    def __init__(self, address: Address, base: str = "navibridge") -> None:
+        self.topics: dict[str, bytes] = {}
+        self.connected = False
+        self.verdicts: list[dict[str, Any]] = []
+        self.arrived: dict[str, float] = {}
+        self._address = address
+        self._base = base
+
+    async def run(self) -> None:
+        """Stay connected, as far as the broker lets it."""
+        while True:
+            try:
+                async with aiomqtt.Client(
+                    self._address.host, self._address.port, keepalive=KEEPALIVE, timeout=5
+                ) as client:
+                    client.pending_calls_threshold = 10_000
+                    await client.subscribe([(f"{self._base}/#", 1), ("homeassistant/#", 1)])
+                    self.connected = True
+                    async for message in client.messages:
+                        self._take(str(message.topic), bytes(message.payload))
+            except aiomqtt.MqttError:
+                pass  # the broker is away; so is everything that it said
+            finally:
+                self.connected = False
+                self.topics.clear()
+            await asyncio.sleep(EVERY)
+
+    def _take(self, topic: str, payload: bytes) -> None:
+        self.arrived[topic] = time.monotonic()
+        if topic.endswith("/result"):
+            self.verdicts.append(orjson.loads(payload))
+        elif payload:
+            self.topics[topic] = payload
+        else:
+            self.topics.pop(topic, None)
+
+    def says(self, topic: str) -> str:
+        """The text that stands on a topic below the base; empty when nothing does."""
+        return self.topics.get(f"{self._base}/{topic}", b"").decode()
+
+    def document(self, topic: str) -> dict[str, Any]:
+        """The JSON object that stands on a topic below the base; empty when nothing does."""
+        found: dict[str, Any] = orjson.loads(self.topics.get(f"{self._base}/{topic}", b"{}"))
+        return found
+
+    def shows(self, account: str, device: str) -> dict[str, Any] | None:
+        """The state of a device that counts as available, else ``None``."""
+        availability = ("bridge/state", f"bridge/account/{account}/availability", f"{device}/availability")
+        if not self.connected or any(self.says(topic) != "online" for topic in availability):
+            return None
+        return self.document(f"{device}/state") or None
+
+
+class Oracle:
+    """Judges a consumer's view against the truth, and times how faults are noticed and survived.
+
+    Args:
+        consumer: whose view.
+        plant: what the devices really are.
+        account: the account they belong to.
+        timeout: seconds after which a value may not be shown any more, as declared.
+
+    Attributes:
+        lies: what was shown and was not true.
+        samples: every look so far, oldest first.
+    """
+
+    def __init__(self, consumer: Consumer, plant: Truth, *, account: str, timeout: float) -> None:
+        self.consumer = consumer
+        self.lies: list[Lie] = []
+        self.samples: deque[Sample] = deque(maxlen=20_000)
+        self._plant = plant
+        self._account = account
+        self._timeout = timeout
+        self._began = time.monotonic()
+        self._truths: dict[tuple[str, str], deque[tuple[float, Any]]] = {}
+
+    async def run(self) -> None:
+        """Look again and again."""
+        while True:
+            self.look()
+            await asyncio.sleep(EVERY)
+
+    def look(self) -> Sample:
+        """Compare now."""
+        now = time.monotonic()
+        truths = self._plant.truth()
+        for device, values in truths.items():
+            for attribute, value in values.items():
+                self._remember(device, attribute, value, now)
+        shown = set()
+        for device in self._devices():
+            state = self.consumer.shows(self._account, device)
+            if state is not None:
+                shown.add(device)
+                self._judge(device, state, truths.get(device, {}), now)
+        account = self.consumer.document(f"bridge/account/{self._account}/state")
+        sample = Sample(now, frozenset(shown), account, self.consumer.connected)
+        self.samples.append(sample)
+        return sample
+
+    def _devices(self) -> set[str]:
+        return {device for device, _ in self._truths}
+
+    def _remember(self, device: str, attribute: str, value: Any, now: float) -> None:
+        """Keep since when each value has been true, newest last; what ended before the timeout began is forgotten."""
+        known = self._truths.setdefault((device, attribute), deque())
+        if not known or known[-1][1] != value:
+            known.append((now, value))
+        horizon = now - self._timeout - GRACE
+        while len(known) > 1 and known[1][0] < horizon:
+            known.popleft()
+
+    def _judge(self, device: str, state: Mapping[str, Any], truth: Mapping[str, Any], now: float) -> None:
+        for (known_device, attribute), known in self._truths.items():
+            if known_device != device or (value := state.get(attribute)) is None:
+                continue
+            if device in truth:
+                self._remember(device, attribute, truth[attribute], now)
+            else:
+                self._forget(known, now)
+            if not any(_equal(value, true) for _, true in known):
+                self.lies.append(Lie(now - self._began, device, attribute, value, truth.get(attribute)))
+
+    def _forget(self, known: deque[tuple[float, Any]], now: float) -> None:
+        """A device that is gone has no truth any more; its last one fades after the timeout."""
+        if known and known[-1][1] is not None:
+            known.append((now, None))
+        horizon = now - self._timeout - GRACE
+        while len(known) > 1 and known[1][0] < horizon:
+            known.popleft()
+
+    async def until(self, condition: Callable[[Sample], object], limit: float) -> Sample | None:
+        """The first look for which the condition holds; ``None`` when none does within the limit."""
+        end = time.monotonic() + limit
+        while (sample := self.look()).at < end:
+            if condition(sample):
+                return sample
+            await asyncio.sleep(EVERY / 2)
+        return None
+
+
+def _equal(shown: Any, true: Any) -> bool:
+    """Whether a published value is the true one, as far as its digits go."""
+    if isinstance(shown, float | int) and isinstance(true, float | int) and not isinstance(true, bool):
+        return abs(shown - true) < 0.3
+    return bool(shown == true)
+
+
+@asynccontextmanager
+async def watching(address: Address, plant: Truth, *, account: str, timeout: float) -> AsyncIterator[Oracle]:  # noqa: ASYNC109 - the declared timeout of values
+    """An oracle at work."""
+    oracle = Oracle(Consumer(address), plant, account=account, timeout=timeout)
+    tasks = [
+        asyncio.create_task(oracle.consumer.run(), name="consumer"),
+        asyncio.create_task(oracle.run(), name="oracle"),
+    ]
+    try:
+        yield oracle
+    finally:
+        for task in tasks:
+            task.cancel()
+        failed = [
+            error for error in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(error, Exception)
+        ]
+        if failed:
+            raise failed[0]
