@@ -286,7 +286,7 @@ class CloudLink:
             lost=functools.partial(post, self._lost),
         )
         try:
-            client: _Client = _Mqtt5(options) if self.endpoint.protocol == "MQTT5" else _Mqtt3(options)
+            client = self._library(options)
         except OSError as error:
             raise unreadable_authorities(self.endpoint, error) from error
         except _FAILURES as error:
@@ -305,6 +305,10 @@ class CloudLink:
         if self._end is not None:
             raise self._broken()
         logger.info("%s: link open (%s)", self.endpoint, self.endpoint.protocol)
+
+    def _library(self, options: _Options) -> _Client:
+        """The library's client for the protocol in question; everything else about a link is the same for both."""
+        return _Mqtt5(options) if options.endpoint.protocol == "MQTT5" else _Mqtt3(options)
 
     async def _opened(
         self, attempt: Future[None], diagnosis: Callable[[], Coroutine[Any, Any, LinkError | None]]

@@ -11,6 +11,7 @@ import logging
 import math
 import socket
 import ssl
+from collections.abc import Sized
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -324,6 +325,11 @@ class Link:
                     correlation=message.correlation,
                 )
 
+        if isinstance(messages, Sized):
+            pending = min(pending, len(messages))  # mostly it is one, and fifty tasks for it are not for nothing
+        if pending == 1:
+            await work()
+            return
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(pending):
