@@ -156,8 +156,11 @@ class Bridge:
         self._cleared: set[str] = set()
         self._shown_availability: dict[str, bytes] = {}
         self._shown_values: dict[str, dict[str, bytes]] = {}
+        self._untold: set[str] = set()
         self._results: deque[Message] = deque(maxlen=KEPT_RESULTS)
         self._log_lines: deque[Message] = deque(maxlen=KEPT_LOG_LINES)
+        self._room = asyncio.Event()
+        self._room.set()
         self._scan: asyncio.Future[None] | None = None
         self.connected = False
         self.web: Web | None = None
@@ -406,11 +409,28 @@ class Bridge:
             self.metrics.count("broker", "publishes", len(publications))
             await link.publish_many(publications)
         while self._results:
-            await link.publish_many([self._results[0]])
-            self._results.popleft()
+            await self._publish_results(link)
         lines = [*self._log_lines]
         self._log_lines.clear()
         await link.publish_many(lines)
+
+    async def _publish_results(self, link: Link) -> None:
+        """Publish some of the verdicts and responses; what did not get out is the first of the next time."""
+        batch = [self._results.popleft() for _ in range(min(AT_ONCE, len(self._results)))]
+        try:
+            await link.publish_many(batch)
+        except BaseException:
+            self._results.extendleft(reversed(batch))
+            raise
+        if len(self._results) < KEPT_RESULTS // 2:
+            self._room.set()
+
+    def _reply(self, message: Message) -> None:
+        """Publish a verdict or a response, as soon as the broker is there."""
+        self._results.append(message)
+        if len(self._results) >= KEPT_RESULTS // 2:
+            self._room.clear()
+        self._wake.set()
 
     def publish_log(self, line: bytes) -> None:
         """Publish a line of the log, as soon as the broker is there."""
@@ -463,7 +483,20 @@ class Bridge:
             return []
         return self._announcer.device(key, state.device, state.account, self._unit(key))
 
-    def _state_publications(self, key: str, state: DeviceState) -> Iterator[Message]:
+    def _state_publications(self, key: str, state: DeviceState) -> list[Message]:
+        try:
+            publications = [*self._told_of(key, state)]
+        except Exception:
+            # A defect in one vendor's table must not silence the other devices, nor leave old values looking alive.
+            if key not in self._untold:
+                log.exception("%s: unexpected error in its state, which is not published. Please report it.", key)
+            self._untold.add(key)
+            self._shown_availability[key] = OFFLINE
+            return [Message(self.topics.availability(key), OFFLINE, retain=True)]
+        self._untold.discard(key)
+        return publications
+
+    def _told_of(self, key: str, state: DeviceState) -> Iterator[Message]:
         now = self._clock()
         stale_after = self._stale_after(key, state)
         availability = ONLINE if state.available(now, stale_after) else OFFLINE
@@ -500,6 +533,8 @@ class Bridge:
 
     async def _listen(self, link: Link) -> None:
         async for arrival in link.messages():
+            # A flood of commands waits until its verdicts are out; otherwise the oldest of these would be lost.
+            await self._room.wait()
             try:
                 self._take_message(arrival)
             except Exception:
@@ -568,7 +603,12 @@ class Bridge:
             changes = check(state.device, request, self._unit(key))
         except CommandError as error:
             rejected = Result(
-                Verdict.REJECTED, request.changes, id=request.id, reason=str(error), code=error.code, reply=reply
+                Verdict.REJECTED,
+                request.changes,
+                id=error.id if request.id is None else request.id,
+                reason=str(error),
+                code=error.code,
+                reply=reply,
             )
             self._take_verdict(key, rejected)
             return
@@ -597,10 +637,9 @@ class Bridge:
             self.cache.mark(key)
         unit = self._unit(key)
         payload = orjson.dumps(result.document(self._clock(), state.device if state else None, unit))
-        self._results.append(Message(self.topics.result(key), payload))
+        self._reply(Message(self.topics.result(key), payload))
         if result.reply is not None:
-            self._results.append(Message(result.reply.topic, payload, correlation=result.reply.correlation))
-        self._wake.set()
+            self._reply(Message(result.reply.topic, payload, correlation=result.reply.correlation))
 
     def _take_get(self, key: str) -> None:
         state = self.cache.get(key)
@@ -631,8 +670,7 @@ class Bridge:
             answer = {"status": "error", "error": str(error)}
         if transaction is not None:
             answer["transaction"] = transaction
-        self._results.append(Message(self.topics.response(verb), orjson.dumps(answer)))
-        self._wake.set()
+        self._reply(Message(self.topics.response(verb), orjson.dumps(answer)))
 
     def _answer(self, verb: str, asked: Any) -> Any:
         match verb:

@@ -112,9 +112,10 @@ def read_object(payload: bytes) -> Request:
             code="invalid_json",
         )
     changes = {key: value for key, value in document.items() if key not in ("id", "transaction", "ttl")}
+    ident = _id(document.get("id", document.get("transaction")))
     if not changes:
-        raise CommandError("there is no change in it", code="invalid_json")
-    return Request(changes, _id(document.get("id", document.get("transaction"))), _ttl(document.get("ttl")))
+        raise CommandError("there is no change in it", code="invalid_json", id=ident)
+    return Request(changes, ident, _ttl(document.get("ttl"), ident))
 
 
 def read_value(attribute: str, payload: bytes) -> Request:
@@ -157,12 +158,14 @@ def _id(given: object) -> str | int | None:
     raise CommandError(f"id: a text of at most {LONGEST_ID} characters or a whole number", code="invalid_value")
 
 
-def _ttl(given: object) -> float | None:
+def _ttl(given: object, ident: str | int | None) -> float | None:
     if given is None:
         return None
     if isinstance(given, int | float) and not isinstance(given, bool) and SHORTEST_TTL <= given <= LONGEST_TTL:
         return float(given)
-    raise CommandError(f"ttl: {given!r} is not {SHORTEST_TTL:g} to {LONGEST_TTL:g} seconds", code="invalid_value")
+    raise CommandError(
+        f"ttl: {given!r} is not {SHORTEST_TTL:g} to {LONGEST_TTL:g} seconds", code="invalid_value", id=ident
+    )
 
 
 def check(device: Device, request: Request, unit: TemperatureUnit) -> dict[str, Scalar]:
@@ -265,6 +268,13 @@ class Queue:
         Raises:
             CommandError: the queue is full, even after superseding.
         """
+        # Nothing is taken from the older ones for a newer one that does not get in itself.
+        staying = sum(not older.changes.keys() <= command.changes.keys() for older in self._waiting)
+        if staying >= self._size:
+            raise CommandError(
+                f"{self._size} commands for this device are waiting already; try again when they are done",
+                code="queue_full",
+            )
         results = []
         for older in tuple(self._waiting):
             for key in command.changes.keys() & older.changes.keys():
@@ -275,11 +285,6 @@ class Queue:
                     break
                 del older.changes[key]
                 older.superseded.append(key)
-        if len(self._waiting) >= self._size:
-            raise CommandError(
-                f"{self._size} commands for this device are waiting already; try again when they are done",
-                code="queue_full",
-            )
         self._waiting.append(command)
         return results
 
@@ -289,9 +294,8 @@ class Queue:
         for command in tuple(self._waiting):
             if now >= command.expires:
                 self._waiting.remove(command)
-                results.append(
-                    ended(command, Verdict.EXPIRED, now, "its time to live was over before it could be sent")
-                )
+                late = "its time to live was over before it could be sent"
+                results.append(ended(command, Verdict.EXPIRED, now, late, "expired"))
         return results
 
     def next(self) -> Command | None:

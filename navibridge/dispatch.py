@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from navibridge.commands import Command, Queue, Result, Verdict, ended
-from navibridge.errors import CommandError, LinkError, NavibridgeError
+from navibridge.errors import AuthError, CommandError, LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from navibridge.model import Device, Scalar, Values
 
 log = logging.getLogger(__name__)
+
+LOOK_AGAIN: Final = 0.5
+"""Seconds after which a wait looks whether a command that came meanwhile expires before those that were there."""
 
 LINK_PAUSE: Final = 0.2
 """Seconds before a command is tried again that met a link just gone, while the account still counts as online."""
@@ -132,14 +135,14 @@ class Dispatcher:
                 return False
             if not account.up.is_set():
                 try:
-                    async with asyncio.timeout(max(0.0, soonest - now)):
+                    async with asyncio.timeout(min(LOOK_AGAIN, max(0.0, soonest - now))):
                         await account.up.wait()
                 except TimeoutError:
                     continue
             pause = self._last_sent.get(key, -self._spacing) + self._spacing - self._clock()
             if pause <= 0:
                 return True
-            await asyncio.sleep(min(pause, max(0.0, soonest - now)))
+            await asyncio.sleep(min(pause, LOOK_AGAIN, max(0.0, soonest - now)))
 
     async def _carry_out(self, key: str, command: Command, account: Account, device: Device | None) -> bool:
         """Send a command, part by part; false when the link was gone and it has to be tried again."""
@@ -154,6 +157,14 @@ class Dispatcher:
             return False
         except CommandError as error:
             self._verdict(key, ended(command, Verdict(error.verdict), self._clock(), str(error), error.code))
+        except AuthError as error:
+            # Whether the account needs a person is for its own next attempt to say; here it is one command's end.
+            self._verdict(key, ended(command, Verdict.REFUSED, self._clock(), str(error), "account_refused"))
+        except Exception:
+            # A defect in one vendor's code must neither leave a command without its verdict nor end the bridge.
+            log.exception("%s: unexpected error while sending a command. Please report it.", key)
+            what = "an unexpected error; see the log"
+            self._verdict(key, ended(command, Verdict.UNCONFIRMED, self._clock(), what, "internal"))
         else:
             self._verdict(key, ended(command, Verdict.APPLIED, self._clock()))
         return True
@@ -161,7 +172,13 @@ class Dispatcher:
     async def _send(
         self, key: str, command: Command, account: Account, device: Device, part: Mapping[str, Scalar]
     ) -> Values:
-        """Send one message's worth of a command; every failure but a missing link becomes a verdict."""
+        """Send one message's worth of a command.
+
+        Raises:
+            AuthError: the vendor refuses the account.
+            CommandError: it was not done, or nobody knows.
+            LinkError: the link was gone; nothing was sent.
+        """
         if command.done:
             await asyncio.sleep(max(0.0, self._last_sent.get(key, 0.0) + self._spacing - self._clock()))
         if self._clock() >= command.expires:
@@ -173,11 +190,5 @@ class Dispatcher:
         except TimeoutError as error:
             unheard = str(error) or f"it was sent, but the device did not answer within {self._timeout:g} s"
             raise CommandError(unheard, verdict="unconfirmed", code="no_answer") from error
-        except NavibridgeError:
-            raise
-        except Exception as error:
-            # A defect in one vendor's code must not leave a command without its verdict.
-            log.exception("%s: unexpected error while sending a command. Please report it.", key)
-            raise CommandError("an unexpected error; see the log", verdict="unconfirmed", code="internal") from error
         finally:
             self._last_sent[key] = self._clock()

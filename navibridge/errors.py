@@ -106,9 +106,18 @@ class CommandError(NavibridgeError):
     Attributes:
         verdict: ``rejected`` (never sent), ``refused`` (device or cloud said no) or ``unconfirmed`` (no answer).
         code: machine-readable, such as ``out_of_range``; see `navibridge.commands`.
+        id: the sender's own id of a command that got no further than being read.
     """
 
-    def __init__(self, message: str, *, verdict: str = "rejected", code: str = "invalid_value") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        verdict: str = "rejected",
+        code: str = "invalid_value",
+        id: str | int | None = None,  # noqa: A002 - its name in the payload and in the result
+    ) -> None:
         super().__init__(message)
         self.verdict = verdict
         self.code = code
+        self.id = id

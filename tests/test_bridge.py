@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from support import acme
 from support.gadget import gadget
 from support.listener import Listener, listening
 
+from navibridge.bridge import KEPT_RESULTS
 from navibridge.errors import AuthError, LinkError
-from navibridge.model import Found, Gone, LinkUp, Presence, Reading, ReadOnly
+from navibridge.model import Alert, Found, Gone, LinkUp, Presence, Reading, ReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -413,6 +415,66 @@ async def test_a_defect_in_a_vendor_is_not_the_end(mosquitto, listener, world, t
             "navibridge/bridge/account/home/state", lambda heard: heard.json["state"] == "online", since=since
         )
     assert "unexpected error" in caplog.text
+
+
+async def test_a_device_whose_state_can_not_be_said_is_unavailable_and_the_others_go_on(
+    mosquitto, listener, world, tmp_path, caplog
+) -> None:
+    broken = Alert("broken", "room", above=30, explain=lambda values: str(values["room"] / 0))
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
+        world.add(replace(gadget("Hall"), alerts=(broken,)))
+        world.report(room=31.0)
+        since = listener.mark()
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "offline")
+        world.add(gadget("Cellar", "b2"))
+        await listener.wait_for("navibridge/acme_b2/state", since=since)
+        world.report(room=22.0)
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["room"] == 22.0)
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online", since=listener.mark() - 2)
+    assert caplog.text.count("unexpected error in its state") == 1
+
+
+async def test_an_account_refused_in_the_middle_of_a_command_is_not_the_end(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        world.answer = "locked out"
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "id": "late"})
+        result = await verdict(listener, id="late")
+        assert (result["verdict"], result["code"]) == ("refused", "account_refused")
+        world.answer = "apply"
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "id": "again"})
+        assert (await verdict(listener, id="again"))["verdict"] == "applied"
+
+
+async def test_a_flood_of_commands_loses_no_verdict(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path) as bridge:
+        await listener.wait_for(f"{BASE}/state")
+        for number in range(2 * KEPT_RESULTS):
+            await listener.publish_json(f"{BASE}/set", {"nonsense": 1, "id": number})
+        results = f"{BASE}/result"
+        await listener.wait_for(results, lambda heard: heard.json["id"] == 2 * KEPT_RESULTS - 1, 20)
+    told = [message.json["id"] for message in listener.heard if message.topic == results]
+    assert told == [*range(2 * KEPT_RESULTS)]
+    assert bridge.metrics.group("verdicts") == {"rejected": 2 * KEPT_RESULTS}
+
+
+async def test_a_shorter_time_to_live_is_over_first_while_a_longer_one_waits(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        world.error = LinkError("no route to Acme", reason="unreachable")
+        world.cut()
+        await listener.wait_for(
+            "navibridge/bridge/account/home/state", lambda heard: heard.json["state"] == "offline", since=1
+        )
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "ttl": 30, "id": "long"})
+        await listener.publish_json(f"{BASE}/set", {"target": 20, "ttl": 1, "id": "short"})
+        result = await verdict(listener, id="short")
+        assert (result["verdict"], result["code"]) == ("expired", "expired")
 
 
 async def test_in_fahrenheit(mosquitto, listener, world, tmp_path) -> None:

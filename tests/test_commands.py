@@ -54,6 +54,13 @@ def test_objects_that_are_none(payload, code, message) -> None:
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize("payload", [b'{"id": "mine"}', b'{"a": 1, "ttl": 0, "id": "mine"}'])
+def test_an_object_that_is_none_still_names_its_sender(payload) -> None:
+    with pytest.raises(CommandError) as refused:
+        read_object(payload)
+    assert refused.value.id == "mine"
+
+
 @pytest.mark.parametrize(
     ("payload", "given"),
     [(b"21.5", "21.5"), (b" eco\n", "eco"), (b'"eco"', "eco"), (b'"eco', '"eco'), (b"", ""), (b"null", "null")],
@@ -123,6 +130,28 @@ def test_a_full_queue_says_so() -> None:
         queue.add(command(speed="fast"), 0)
     assert refused.value.code == "queue_full"
     assert queue.add(command(lamp=False), 0), "a command that supersedes needs no new place"
+
+
+def test_a_command_that_does_not_get_in_takes_nothing_from_those_that_wait() -> None:
+    queue = Queue(1)
+    older = Command("a1", {"lamp": True, "target": 21.0}, arrived=0, expires=60)
+    queue.add(older, 0)
+    with pytest.raises(CommandError, match="waiting already"):
+        queue.add(Command("a1", {"target": 22.0}, arrived=1, expires=60), 1)
+    assert older.changes == {"lamp": True, "target": 21.0}
+    assert not older.superseded
+
+
+def test_a_command_that_came_back_into_a_full_queue_keeps_its_verdict() -> None:
+    queue = Queue(1)
+    sent, waiting = (Command("a1", {key: True}, arrived=0, expires=60, id=key) for key in ("lamp", "reset"))
+    queue.add(sent, 0)
+    assert queue.next() is sent
+    queue.add(waiting, 0)
+    queue.put_back(sent)
+    with pytest.raises(CommandError, match="waiting already"):
+        queue.add(Command("a1", {"lamp": False}, arrived=1, expires=60), 1)
+    assert [queue.next(), queue.next()] == [sent, waiting]
 
 
 def test_what_is_too_old_is_never_sent() -> None:

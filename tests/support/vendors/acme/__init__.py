@@ -13,7 +13,7 @@ from pydantic import Field
 from support.gadget import ALERTS, GADGET, gadget
 
 from navibridge.config import AccountSettings
-from navibridge.errors import CommandError, FrameError, LinkError
+from navibridge.errors import AuthError, CommandError, FrameError, LinkError
 from navibridge.model import Explained, Found, LinkUp, Presence, Reading
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class World:
 
     Attributes:
         values: what each gadget really is, by device id.
-        answer: what becomes of a command: ``apply``, ``refuse``, ``silence``, ``crash`` or ``hold``.
+        answer: what becomes of a command: ``apply``, ``refuse``, ``silence``, ``locked out`` or ``crash``.
         error: raised instead of opening a link.
         sent: every command that reached a gadget, with the time.
         asked: the devices that were asked for their state.
@@ -110,6 +110,8 @@ class World:
                 raise CommandError("the gadget does not want to", verdict="refused", code="stubborn")
             case "silence":
                 await asyncio.Event().wait()
+            case "locked out":
+                raise AuthError("Acme knows you no more", reason="wrong_password", what_to_do="Ask Acme.")
             case "crash":
                 raise ZeroDivisionError
         self.report(device.id, **{key: value for key, value in changes.items() if key != "reset"})
