@@ -61,22 +61,31 @@ class DeviceState:
     unknown: dict[str, Raw] = field(default_factory=dict)
 
     def merge(self, reading: Reading, now: float) -> frozenset[str]:
-        """Take a reading in; returns the raw names that were unknown and not seen before."""
-        at = reading.at if reading.at <= now + EARLIEST else now
+        """Take a reading in; returns the raw names that are unknown and kept from here on."""
+        latest = now + EARLIEST
+        at = reading.at if reading.at <= latest else now
         before = dict(self.values)
-        fresh = {key: value for key, value in reading.values.items() if at >= self.stamps.get(key, 0.0)}
+        # A stamp from ahead of now is of a clock that was set back since: it must not keep out what comes now.
+        fresh = {
+            key: value
+            for key, value in reading.values.items()
+            if at >= (stamp := self.stamps.get(key, 0.0)) or stamp > latest
+        }
         for counter, power in self._counters():
             self._integrate(counter, power, fresh, at)
         self.values.update(fresh)
         self.stamps.update(dict.fromkeys(fresh, at))
         self.values.update(self.device.kind.derive(before, self.values))
-        if self.seen_at is None or at >= self.seen_at:
+        if self.seen_at is None or at >= self.seen_at or self.seen_at > latest:
             self.seen_at, self.source = at, reading.source
-        new = frozenset(reading.unknown) - self.unknown.keys()
+        new = set()
         for name, raw in reading.unknown.items():
-            if name in self.unknown or len(self.unknown) < MOST_UNKNOWN:
-                self.unknown[name] = raw
-        return new
+            if name not in self.unknown:
+                if len(self.unknown) >= MOST_UNKNOWN:
+                    continue
+                new.add(name)
+            self.unknown[name] = raw
+        return frozenset(new)
 
     def _counters(self) -> Iterable[tuple[str, str]]:
         return ((row.key, row.integrates) for row in self.device.attributes if row.integrates)
@@ -107,8 +116,8 @@ class DeviceState:
                 self.values[key] = float(kept)
 
     def stale(self, now: float, stale_after: float) -> bool:
-        """Whether nothing has been seen for too long."""
-        return self.seen_at is None or now - self.seen_at > stale_after
+        """Whether nothing has been seen for too long; a time too far ahead tells nothing, the clock was set back."""
+        return self.seen_at is None or abs(now - self.seen_at) > stale_after
 
     def available(self, now: float, stale_after: float) -> bool:
         """Whether the device's values are worth showing: it is there, and it spoke lately."""

@@ -51,6 +51,16 @@ def test_an_observation_from_the_future_counts_as_made_now() -> None:
     assert state.values["room"] == 21.0
 
 
+def test_a_clock_that_was_set_back_neither_freezes_values_nor_hides_silence() -> None:
+    state = DeviceState(gadget(), "home")
+    state.merge(Reading("a1", {"room": 20.0}, 90_000.0, "push"), 90_000.0)
+    assert state.stale(10_000.0, 180), "nobody knows how old that is"
+    state.merge(Reading("a1", {"room": 25.0}, 10_000.0, "poll"), 10_000.0)
+    assert (state.values["room"], state.seen_at, state.source) == (25.0, 10_000.0, "poll")
+    assert not state.stale(10_100.0, 180)
+    assert state.stale(10_200.0, 180)
+
+
 def test_derived_values_see_what_was_before() -> None:
     state = state_of(speed="slow", counter=4)
     assert state.values["doubled"] == 8
@@ -102,7 +112,9 @@ def test_unknown_fields_are_kept_once_and_bounded() -> None:
     assert state.merge(reading(unknown={"a": 1}), NOW) == {"a"}
     assert state.merge(reading(unknown={"a": 2}), NOW) == frozenset()
     assert state.unknown == {"a": 2}
-    state.merge(reading(unknown={f"f{n}": n for n in range(500)}), NOW)
+    many = reading(unknown={f"f{n}": n for n in range(500)})
+    assert len(state.merge(many, NOW)) == MOST_UNKNOWN - 1
+    assert not state.merge(many, NOW), "what is not kept is no news each time it comes"
     assert len(state.unknown) == MOST_UNKNOWN
     document = state.document(NOW, stale_after=60, raw=True)
     assert document["raw"]["a"] == 2

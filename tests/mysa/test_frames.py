@@ -187,6 +187,8 @@ def test_raw_control_characters_within_texts_are_taken() -> None:
         (b'{"msg":44,"x":"\n', "json"),
         (b'{"msg":NaN,"body":{}}', "json"),
         (b'{"msg":44,"x":"\n","y":' + b"9" * 5000 + b"}", "json"),
+        (b'{"msg":44,"x":"\n","y":' + b"9" * 30 + b"}", "json"),
+        (b'{"msg":44,"x":"\n\\ud800"}', "json"),
         (b"[]", "not_an_object"),
         (b"0", "not_an_object"),
         (b'{"msg":40}', "no_body"),

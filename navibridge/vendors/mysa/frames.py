@@ -194,11 +194,15 @@ def _loaded(payload: bytes) -> Any:
 def _loaded_leniently(payload: bytes) -> Any:
     """By the slower reader, which takes control characters inside of texts."""
     try:
-        return json.loads(payload.decode("utf-8", "replace"), strict=False, parse_constant=_refuse_constant)
+        found = json.loads(payload.decode("utf-8", "replace"), strict=False, parse_constant=_refuse_constant)
+        orjson.dumps(found)  # what can not be written can not be published: half a surrogate pair, 65-bit integers
     except RecursionError as error:
         raise FrameError("JSON nested too deeply", sort="too_deep") from error
+    except orjson.JSONEncodeError as error:
+        raise FrameError("a number or a text that no JSON document can hold", sort="json") from error
     except ValueError as error:  # json.JSONDecodeError, an integer of thousands of digits, NaN
         raise FrameError("not JSON, or cut off", sort="json") from error
+    return found
 
 
 def _refuse_constant(name: str) -> Any:
