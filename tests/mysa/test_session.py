@@ -270,7 +270,10 @@ async def test_the_links_go_on_without_the_rest_service(tmp_path: Path, caplog: 
         assert home.of(LinkDown)
 
 
-async def test_an_account_that_no_websocket_lets_in_is_read_all_the_same(tmp_path: Path) -> None:
+async def test_an_account_that_no_websocket_lets_in_is_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("navibridge.vendors.mysa.recovery.REFUSED_WAIT", 0.2)
     async with street(tmp_path, LITE, record=0.1) as it:
         it.account.realtime = False
         home = it.home(poll_interval=0.1)
@@ -446,6 +449,23 @@ async def test_a_batch_that_comes_late_or_twice(tmp_path: Path) -> None:
         assert max(reading.at for reading in ambient) < live.at, "so that fresher values stay"
 
 
+async def test_a_device_whose_clock_is_ahead_does_not_outlive_its_own_words(tmp_path: Path) -> None:
+    async with street(tmp_path, V2) as it:
+        device = it.thermostat
+        device.faults.clock_offset = 3600.0
+        home = it.home()
+        await home.up()
+        await home.reading(0, lambda reading: reading.source == "push")
+        since = len(home.events)
+        device.press(setpoint=27.5)
+        await home.reading(since, lambda reading: reading.values.get("target_temperature") == 27.5)
+        device.flush()
+        await home.reading(since, lambda reading: reading.source == "batch")
+        batch = [reading for reading in home.of(Reading) if reading.source == "batch"]
+        assert all(reading.at <= time.time() + 1 for reading in batch)
+        assert seen(home, device.id)["target_temperature"] == 27.5
+
+
 async def test_damaged_records_are_left_out(tmp_path: Path) -> None:
     async with street(tmp_path, V2, status=60.0) as it:
         it.thermostat.faults.bad_checksums = True
@@ -597,6 +617,25 @@ async def test_a_question_asks_both_paths(tmp_path: Path) -> None:
         await home.session.ask(home.device())
         await until(lambda: len(it.sent(11)) == 2)
         assert it.sim.requests.count(f"/devices/state/{it.thermostat.id}") == 1
+
+
+async def test_a_question_does_without_the_rest_service(tmp_path: Path) -> None:
+    async with street(tmp_path, V2, status=60.0) as it:
+        home = it.home()
+        await home.up()
+        it.sim.rest_faults["*"] = RestFault.outage()
+        since = len(home.events)
+        await home.session.ask(home.device())
+        await home.reading(since, lambda reading: reading.source == "push")
+
+
+async def test_the_token_after_the_word_bearer(tmp_path: Path) -> None:
+    async with street(tmp_path, V2) as it:
+        error = await it.home(authorization="bearer").ended()
+        assert isinstance(error, LinkError)
+        assert error.reason == "refused"
+        it.sim.rest_manners.bearer = True
+        await it.home(authorization="bearer").up()
 
 
 async def test_nothing_but_the_four_harmless_messages_is_ever_sent(tmp_path: Path) -> None:

@@ -139,13 +139,17 @@ class Ledger:
             self._count(piece.start, piece.end)
 
     def dump(self) -> dict[str, Any]:
-        """For the store."""
+        """For the store; short, since what is provisional is kept as if it were final."""
+        whole = Ledger()
+        whole._settled = self._settled + sum(piece.amount for piece in self._pending)
+        whole._spans, whole._closed = list(self._spans), self._closed
+        for piece in self._pending:
+            whole._count(piece.start, piece.end)
         return {
             "shown": self.kwh * 1000,
-            "settled": self._settled,
-            "closed": self._closed,
-            "spans": [list(span) for span in self._spans],
-            "pending": [list(piece) for piece in self._pending],
+            "settled": whole._settled,
+            "closed": whole._closed,
+            "spans": [list(span) for span in whole._spans],
         }
 
     @classmethod
@@ -156,13 +160,11 @@ class Ledger:
             return ledger
         ledger._shown = _amount(kept.get("shown")) or 0.0
         settled, closed = _amount(kept.get("settled")), _amount(kept.get("closed"))
-        spans, pending = _rows(kept.get("spans"), 2), _rows(kept.get("pending"), 3)
-        if settled is None or closed is None or spans is None or pending is None:
+        spans = _stretches(kept.get("spans"))
+        if settled is None or closed is None or spans is None:
             ledger._settled = ledger._shown
-            return ledger
-        ledger._settled, ledger._closed = settled, closed
-        ledger._spans = [(start, end) for start, end in spans]
-        ledger._pending = [Slice(*row) for row in pending]
+        else:
+            ledger._settled, ledger._closed, ledger._spans = settled, closed, spans
         return ledger
 
 
@@ -181,18 +183,18 @@ def _amount(kept: object) -> float | None:
     return float(kept) if isinstance(kept, int | float) and kept >= 0 else None
 
 
-def _rows(kept: object, width: int) -> list[list[float]] | None:
-    """Rows of numbers that begin with a start and an end, one after the other; ``None`` for anything else."""
-    if not isinstance(kept, list):
-        return None
-    rows: list[list[float]] = []
-    for row in kept:
-        if not isinstance(row, list) or len(row) != width or not all(isinstance(item, int | float) for item in row):
-            return None
-        if row[0] >= row[1] or (rows and row[0] < rows[-1][1]):
-            return None
-        rows.append(row)
-    return rows
+def _stretches(kept: object) -> list[tuple[float, float]] | None:
+    """Stretches of time, one after the other; ``None`` for anything else."""
+    found: list[tuple[float, float]] = []
+    for row in kept if isinstance(kept, list) else [None]:
+        match row:
+            case [int() | float() as start, int() | float() as end] if start < end and (
+                not found or start >= found[-1][1]
+            ):
+                found.append((start, end))
+            case _:
+                return None
+    return found
 
 
 # --- what a batch says ------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class Timing:
     firmware: float = 43_200.0
     firmware_first: float = 60.0
     firmware_apart: float = 1.0
-    saving: float = 300.0
+    saving: float = 600.0
     life: float = 82_800.0
 
 
@@ -191,14 +191,18 @@ class MysaSession:
         """Ask a device how it is, and the REST service what it last heard; see `navibridge.vendors.Session.ask`.
 
         Raises:
-            LinkError: the link is away, or the REST service does not answer.
+            LinkError: the link is away.
         """
         link, unit = self._reached(device)
         await link.start_publishing(unit)
         now = asyncio.get_running_loop().time()
-        if now - self._asked_at >= self._timing.asking:
-            self._asked_at = now
+        if now - self._asked_at < self._timing.asking:
+            return
+        self._asked_at = now
+        try:
             self._take_states({unit.id: await self._api.state(unit.id)})
+        except LinkError as error:
+            log.debug("the device was asked, the REST service does not answer: %s", error)
 
     def _reached(self, device: Device) -> tuple[Link, Unit]:
         unit = self._units.get(device.id)
@@ -464,9 +468,8 @@ class MysaSession:
             unit = self._units.get(device_id)
             if unit is None:
                 continue
-            readings = unit.take_state(state, now)
-            self._tell(unit, readings)
-            online = unit.judge(state)
+            self._tell(unit, unit.take_state(state, now))
+            online = unit.is_connected()
             if online is not None:
                 self._set_online(unit, online=online)
 
@@ -552,7 +555,7 @@ class MysaSession:
                 found.skipped,
                 len(found.remainder),
             )
-        return unit.take_batch(found.usable, at)
+        return unit.take_batch(found.usable, at, frame.at)
 
     def _answer(self, unit: Unit, frame: Frame) -> bool:
         """Hand the answer to a command to whoever waits for it; false for what nobody asked for, or asked no more."""

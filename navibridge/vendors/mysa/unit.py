@@ -88,6 +88,8 @@ class Unit:
     _records: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_RECORDS))
     _heating_watts: float | None = None
     _described: int = 0
+    _connected: bool | None = None
+    _connected_since: float | None = None
 
     def __post_init__(self) -> None:
         """Begin with what is known before it says anything."""
@@ -152,18 +154,25 @@ class Unit:
             self._heating_watts = power
         return replace(reading, values={**reading.values, "energy": self.ledger.kwh})
 
-    def take_batch(self, records: Iterable[BatchReading], at: float) -> list[Reading]:
-        """The records of a batch that came ``at`` this time; those that came before are left out."""
+    def take_batch(self, records: Iterable[BatchReading], at: float, said_at: float | None) -> list[Reading]:
+        """The records of a batch; those that came before are left out.
+
+        Args:
+            records: oldest first.
+            at: when it came.
+            said_at: when it was sent, by the device's clock.
+        """
         self.heard_at = at
+        # It can not have been sent later than it came. That it came later than it was sent is how batches are.
+        ahead = max(0.0, said_at - at) if said_at is not None else 0.0
         readings = []
         for record in records:
             if not batch.is_plausible(record.at, at) or record.at in self._records:
                 continue
             self._records.append(record.at)
+            measured_at = record.at - ahead
             decoded = devices.decode_reading(self.device, record)
-            readings.append(
-                self._merged(Reading(self.id, decoded.values, record.at, "batch", dict(decoded.unknown)), at)
-            )
+            readings.append(self._merged(Reading(self.id, decoded.values, measured_at, "batch", decoded.unknown), at))
             used = usage(
                 self.device.true_model.family,
                 record,
@@ -171,7 +180,7 @@ class Unit:
                 heating_watts=self._heating_watts,
             )
             if used is not None:
-                self.ledger.settle(record.at, *used)
+                self.ledger.settle(measured_at, *used)
         if readings and "energy" in self.seen:
             readings.append(Reading(self.id, self._with_attached({"energy": self.ledger.kwh}), at, "batch"))
         return readings
@@ -179,6 +188,7 @@ class Unit:
     def take_state(self, state: Mapping[str, Any], now: float) -> list[Reading]:
         """What the REST service last heard of it, as far as it is news: one reading for each time of observation."""
         frame = frames.rest_state(state)
+        self._note_connection(frame)
         if frame.at is not None:
             self.reported_at = max(frame.at, self.reported_at or 0.0)
         groups: dict[float, dict[str, Raw]] = {}
@@ -252,21 +262,23 @@ class Unit:
 
     # --- presence -----------------------------------------------------------------------------------------------------
 
-    def judge(self, state: Mapping[str, Any]) -> bool | None:
-        """Whether the REST service shows it as connected; ``None`` while it does not say.
-
-        What it says may be hours old; a message that the device itself sent since then outranks it
-        (`docs/protocol/mysa.md` 8.6).
-        """
-        frame = frames.rest_state(state)
+    def _note_connection(self, frame: Frame) -> None:
         try:
             connected = codecs.FLAG.decode(frame.fields["Connected"])
         except (KeyError, TypeError, ValueError):
-            return None
-        since = frame.times.get("Connected")
-        if not connected and self.heard_at is not None and (since is None or since < self.heard_at):
+            return
+        self._connected, self._connected_since = connected is True, frame.times.get("Connected")
+
+    def is_connected(self) -> bool | None:
+        """Whether it is there, as far as the REST service said; ``None`` if it did not.
+
+        What that says may be hours old; a message that the device itself sent since then outranks it
+        (`docs/protocol/mysa.md` 8.6).
+        """
+        since = self._connected_since
+        if self._connected is False and self.heard_at is not None and (since is None or since < self.heard_at):
             return True
-        return bool(connected)
+        return self._connected
 
     def is_alive(self, now: float) -> bool:
         """Whether messages are to be expected from it."""
