@@ -184,11 +184,15 @@ class Bench:
         acknowledges: bool = True,
         username: str | None = None,
         password: str | None = None,
+        client_id: str | None = None,
     ) -> WireClient:
-        """A connected client; its name is its client id."""
+        """A connected client; its client id is its name, unless another is given.
+
+        Connections of one client id need names of their own: which of two lines is heard first, is a matter of luck.
+        """
         client = await self.dial(name, acknowledges=acknowledges)
         secret = None if password is None else password.encode()
-        await client.send(Connect(name, clean, keep_alive, will, username, secret))
+        await client.send(Connect(client_id or name, clean, keep_alive, will, username, secret))
         return client
 
     async def settle(self) -> None:
