@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 TITLE: Final = "Mysa"
 
-DEMO: Final[Mapping[str, Any]] = MappingProxyType({"devices": 5, "speed": 60.0, "batch_minutes": 1, "poll_interval": 30})
+DEMO: Final[Mapping[str, Any]] = MappingProxyType(
+    {"devices": 5, "speed": 60.0, "batch_minutes": 1, "poll_interval": 30}
+)
 """One thermostat of each sort, each living a minute in a second."""
 
 DIALECTS: Final = ()
