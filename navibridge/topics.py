@@ -161,15 +161,19 @@ class Topics:
         return tuple(dict.fromkeys((self.birth, f"{PREFIX}/status")))
 
     @property
-    def incoming(self) -> tuple[str, ...]:
-        """The filters of everything that `parse` knows."""
+    def wishes(self) -> tuple[str, ...]:
+        """The filters of everything that the bridge and its devices are told or asked."""
         return (
             f"{self.base}/+/set",
             f"{self.base}/+/set/+",
             f"{self.base}/+/get",
             f"{self.base}/bridge/request/+",
-            *self.births,
         )
+
+    @property
+    def incoming(self) -> tuple[str, ...]:
+        """The filters of everything that `parse` knows."""
+        return (*self.wishes, *self.births)
 
     @property
     def configs(self) -> tuple[str, ...]:
@@ -186,6 +190,11 @@ class Topics:
             f"{self.base}/bridge/account/+/+",
             *self.retained_of("+"),
         )
+
+    @property
+    def outgoing(self) -> tuple[str, ...]:
+        """The filters of everything that a bridge says, discovery aside; `parse_published` knows it all."""
+        return (*self.retained, self.log, f"{self.base}/+/result", f"{self.base}/bridge/response/+")
 
     def retained_of(self, device: str) -> tuple[str, ...]:
         """The filters of everything retained of one device; ``+`` for all devices."""
