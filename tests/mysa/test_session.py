@@ -329,6 +329,8 @@ async def test_central_hvac_is_listed_and_left_alone(tmp_path: Path, caplog: pyt
         assert it.subscriptions() == [2]
         with pytest.raises(CommandError, match="central HVAC"):
             await home.session.send(home.devices[central], {"mode": "off"})
+        await home.session.ask(home.devices[central])
+        assert it.sim.requests.count(f"/devices/state/{central}") == 1
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------

@@ -193,8 +193,9 @@ class MysaSession:
         Raises:
             LinkError: the link is away.
         """
-        link, unit = self._reached(device)
-        await link.start_publishing(unit)
+        unit = self._known(device)
+        if (link := self._link_of(unit.id)) is not None:
+            await link.start_publishing(unit)
         now = asyncio.get_running_loop().time()
         if now - self._asked_at < self._timing.asking:
             return
@@ -204,11 +205,15 @@ class MysaSession:
         except LinkError as error:
             log.debug("the device was asked, the REST service does not answer: %s", error)
 
-    def _reached(self, device: Device) -> tuple[Link, Unit]:
+    def _known(self, device: Device) -> Unit:
         unit = self._units.get(device.id)
-        link = self._link_of(device.id)
         if unit is None:
-            raise LinkError("the device is not listed at the moment", reason="closed")
+            raise LinkError("the account does not list the device at the moment", reason="closed")
+        return unit
+
+    def _reached(self, device: Device) -> tuple[Link, Unit]:
+        unit = self._known(device)
+        link = self._link_of(unit.id)
         if link is None:
             raise CommandError(unit.device.true_model.product.unsupported, code="read_only")
         if not link.up:
