@@ -5,7 +5,8 @@
     devices   what the accounts hold             watch     live values of the running bridge
     get, set  one device, once                   decode    a payload, field by field
     record    a CSV of the tank                  schema    the configuration's JSON Schema
-    clean     what is retained for nobody
+    clean     what is retained for nobody        health    whether the bridge is well, for container checks
+    acl       access rules for Mosquitto
 
 Each command is a module of that name, or stands beside its sibling. `outcome` says how a command ends, `settings` what
 is configured, `observer` how a running bridge is seen and asked. Whatever is heavy is imported inside the commands, so
@@ -23,7 +24,7 @@ from typing import Annotated
 import typer
 
 from navibridge import __version__
-from navibridge.cli import check, control, decode, demo, devices, record, run, simulate, upkeep, watch
+from navibridge.cli import acl, check, control, decode, demo, devices, health, record, run, simulate, upkeep, watch
 from navibridge.cli.outcome import Program
 
 app = typer.Typer(
@@ -74,3 +75,5 @@ app.command("decode")(decode.decode)
 app.command("record")(record.record)
 app.command("schema")(upkeep.schema)
 app.command("clean")(upkeep.clean)
+app.command("acl")(acl.acl)
+app.command("health")(health.health)

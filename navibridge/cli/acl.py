@@ -1,8 +1,8 @@
 """`navibridge acl`: what each user of a Mosquitto broker has to be allowed, and nothing more."""
 
 # typer reads annotations at run time, and what is heavy is imported where it is used, so that `navibridge --help` is
-# quick.
-# ruff: noqa: PLC0415
+# quick; options are named by those who use them.
+# ruff: noqa: PLC0415, PLR0917, TC001
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from navibridge.topics import Topics
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Users:
     """The names that the parties have at the broker."""
 

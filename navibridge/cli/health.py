@@ -6,7 +6,7 @@ the bridge said of itself last.
 
 # typer reads annotations at run time, and what is heavy is imported where it is used, so that `navibridge --help` is
 # quick.
-# ruff: noqa: PLC0415
+# ruff: noqa: PLC0415, TC001
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def health(
 async def _health(config: Config, seconds: float) -> Code:
     import asyncio
 
-    found = None
+    found: Mapping[str, Any] | None = None
     if config.web.enabled:
         found = await asyncio.to_thread(_from_web, config.web, seconds)
         if found is not None and found.get("base_topic") != config.broker.base_topic:

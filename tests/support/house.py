@@ -95,7 +95,12 @@ class House:
 
 @asynccontextmanager
 async def house(
-    mosquitto: Mosquitto, directory: Path, accounts: dict[str, Simulator], **sections: Any
+    mosquitto: Mosquitto,
+    directory: Path,
+    accounts: dict[str, Simulator],
+    *,
+    observer: dict[str, str] | None = None,
+    **sections: Any,
 ) -> AsyncIterator[House]:
     """A house with these accounts; the bridge is started by the test.
 
@@ -103,9 +108,13 @@ async def house(
         mosquitto: the broker.
         directory: for the bridge's state.
         accounts: account name to its vendor's simulated cloud.
+        observer: user name and password of whoever listens.
         sections: further sections of the configuration.
     """
-    async with SimulatedCloud(tuple(accounts.values())) as cloud, listening(mosquitto, "#") as listener:
+    async with (
+        SimulatedCloud(tuple(accounts.values())) as cloud,
+        listening(mosquitto, "#", **(observer or {})) as listener,
+    ):
         built: dict[str, Any] = {
             "broker": {"host": mosquitto.host, "port": mosquitto.port},
             "commands": {"spacing": 0.05, "timeout": 3},

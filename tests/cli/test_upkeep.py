@@ -1,0 +1,132 @@
+"""Access rules and the health of a bridge, with a real broker and a real bridge."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support.house import house
+from support.listener import listening
+from support.mosquitto import free_port
+from support.program import Ended, invoke, started
+
+from navibridge import vendors
+from navibridge.cli.acl import Users, rules
+from navibridge.topics import Topics
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from support.mosquitto import BrokerKind, Mosquitto
+    from support.program import Clouds
+
+DEVICE = "navilink_02005e530001"
+PASSWORDS = {"navibridge": "b-secret", "homeassistant": "h-secret", "flows": "f-secret", "viewer": "v-secret"}
+
+
+async def program(*arguments: str) -> Ended:
+    """A command as a process of its own, in the working directory of the test."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "navibridge", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.mark.parametrize("form", ["device", "entity"])
+async def test_the_rules_allow_what_is_needed_and_nothing_more(
+    form: str, start_mosquitto: Callable[..., Awaitable[Mosquitto]], broker_kind: BrokerKind, tmp_path: Path
+) -> None:
+    if broker_kind == "embedded":
+        pytest.skip("the embedded broker knows no access rules")
+    text = rules(Topics(), Users("navibridge"))
+    broker = await start_mosquitto(users=PASSWORDS, acl=text)
+    simulator = vendors.load("navilink").simulator(1, answer=(0.0, 0.02), control_interval=0.0)
+
+    def client(name: str) -> dict[str, str]:
+        return {"username": name, "password": PASSWORDS[name]}
+
+    async with (
+        listening(broker, "navibridge/#", "homeassistant/#", **client("homeassistant")) as assistant,
+        listening(broker, "navibridge/#", **client("flows")) as flows,
+        house(
+            broker,
+            tmp_path,
+            {"home": simulator},
+            observer=client("viewer"),
+            broker=client("navibridge"),
+            discovery={"format": form},
+        ) as made,
+    ):
+        viewer = made.listener
+        async with made.bridge():
+            await made.state(DEVICE, timeout=15)
+            await assistant.wait_for("homeassistant/#", lambda heard: DEVICE in heard.topic)
+            since = assistant.mark()
+            await assistant.publish("homeassistant/status", "online")
+            await assistant.wait_for("homeassistant/#", lambda heard: DEVICE in heard.topic, since=since)
+            await viewer.publish(f"navibridge/{DEVICE}/set/target_temperature", "51")
+            await viewer.publish(f"navibridge/{DEVICE}/state", "{}", retain=True)
+            await flows.publish_json(f"navibridge/{DEVICE}/set", {"target_temperature": 52, "id": "flow"})
+            result = await flows.wait_for(f"navibridge/{DEVICE}/result")
+            assert (result.json["id"], result.json["verdict"]) == ("flow", "applied"), "the viewer's went nowhere"
+            await assistant.publish(f"navibridge/{DEVICE}/set/target_temperature", "50")
+            await assistant.wait_for(f"navibridge/{DEVICE}/result", lambda heard: heard.json["id"] is None)
+            assert not [heard for heard in viewer.heard if heard.payload == b"{}"]
+        await viewer.wait_for("navibridge/bridge/state", lambda heard: heard.text == "offline")
+    assert len(simulator.received_controls) == 2
+
+
+def test_rules_follow_the_configuration(configure: Callable[..., Path]) -> None:
+    configure(broker={"base_topic": "house/bridge", "username": "me"}, discovery={"prefix": "ha"})
+    ended = invoke("acl")
+    assert ended.code == 0
+    assert "user me\n" in ended.out
+    assert "topic readwrite house/bridge/bridge/state\n" in ended.out
+    assert "topic readwrite ha/+/+/config\n" in ended.out
+    assert invoke("acl", "--flows", "me").code == 2
+
+
+@pytest.mark.parametrize("web", [False, True])
+async def test_health_of_a_bridge(
+    web: bool, home: Path, cloud: Clouds, mosquitto: Mosquitto, configure: Callable[..., Path]
+) -> None:
+    configure(
+        accounts={"home": cloud.account()},
+        broker={"host": mosquitto.host, "port": mosquitto.port},
+        web={"enabled": web, "listen": f"127.0.0.1:{free_port()}"},
+    )
+    ended = await program("health", "--timeout", "0.5")
+    assert ended.code == 3, "nothing of a bridge has ever been there"
+    with started("run", directory=home) as running:
+        await asyncio.to_thread(running.wait_for, "account home is online")
+        async with listening(mosquitto, "navibridge/bridge/health") as heard:
+            await heard.wait_for("navibridge/bridge/health", lambda found: found.json["healthy"])
+        ended = await program("health")
+        assert ended.code == 0, ended.err
+        assert ended.out.startswith("healthy: ")
+        assert await asyncio.to_thread(running.stop) == 0
+    ended = await program("health")
+    assert ended.code == 1
+    assert "offline" in ended.out
+
+
+async def test_health_of_a_bridge_whose_account_needs_a_person(
+    home: Path, cloud: Clouds, mosquitto: Mosquitto, configure: Callable[..., Path]
+) -> None:
+    configure(
+        accounts={"home": cloud.account() | {"password": "not-the-password"}},
+        broker={"host": mosquitto.host, "port": mosquitto.port},
+    )
+    with started("run", directory=home) as running:
+        await asyncio.to_thread(running.wait_for, "needs attention")
+        async with listening(mosquitto, "navibridge/bridge/health") as heard:
+            await heard.wait_for("navibridge/bridge/health", lambda found: not found.json["healthy"])
+        ended = await program("health")
+        assert ended.code == 1
+        assert "Account home needs attention" in ended.out
+        assert "not-the-password" not in ended.out
+        assert await asyncio.to_thread(running.stop) == 0
