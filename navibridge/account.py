@@ -12,6 +12,7 @@ from navibridge.errors import AuthError, LinkError, NavibridgeError
 from navibridge.model import LinkDown, LinkUp, ReadOnly
 from navibridge.retry import supervise
 from navibridge.state import iso
+from navibridge.transitions import Transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Status = Literal["online", "offline", "needs_attention"]
+
+MOST_DEFECTS = 16
+"""Unexpected errors of a session that get a traceback in the log, each once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class Account:
         self._changed = changed
         self._clock = clock
         self._backoff = backoff
+        self._transitions = Transitions(log)
+        self._defects: set[str] = set()
 
     async def run(self) -> None:
         """Keep the session alive; returns only when a person has to act."""
@@ -98,6 +104,8 @@ class Account:
         except AuthError as error:
             self._become("needs_attention", error.reason, str(error), error.what_to_do)
             log.error("account %s needs attention: %s. %s", self.name, error, error.what_to_do)  # noqa: TRY400 - a person needs the sentence, not the traceback
+        finally:
+            self._transitions.close()
 
     async def _attempt(self) -> None:
         try:
@@ -108,7 +116,10 @@ class Account:
             raise
         except Exception as error:
             # A defect in one vendor's code must not take the other accounts down.
-            log.exception("account %s: unexpected error; the session is started anew. Please report it.", self.name)
+            defect = f"{type(error).__name__}: {error}"
+            if defect not in self._defects and len(self._defects) < MOST_DEFECTS:
+                self._defects.add(defect)
+                log.exception("account %s: unexpected error; the session is started anew. Please report it.", self.name)
             raise LinkError(f"unexpected {type(error).__name__}", reason="internal") from error
         finally:
             self.up.clear()
@@ -116,8 +127,14 @@ class Account:
     def _read_only(self, event: ReadOnly) -> None:
         self.listed = True
         self.up.clear()
-        if (self.state.status, self.state.reason) != ("online", event.reason):
-            log.warning("account %s can only be read: %s. %s", self.name, event.detail, event.what_to_do)
+        self._transitions.say(
+            ("read only", event.reason),
+            logging.WARNING,
+            "account %s can only be read: %s. %s",
+            self.name,
+            event.detail,
+            event.what_to_do,
+        )
         self._become("online", event.reason, event.detail, event.what_to_do)
 
     def _take(self, event: Event) -> None:
@@ -127,7 +144,7 @@ class Account:
                 self.reconnects += 1
                 self._become("online", "", "", "")
                 self.up.set()
-                log.info("account %s is online", self.name)
+                self._transitions.say("online", logging.INFO, "account %s is online", self.name)
             case LinkDown(reason, detail):
                 self._down(reason, detail, "")
             case ReadOnly():
@@ -135,14 +152,15 @@ class Account:
         self._event(self, event)
 
     def _wait(self, error: LinkError, seconds: float) -> None:
-        if self.state.reason != error.reason or self.state.status == "online":
-            log.warning(
-                "account %s is offline: %s. It is tried again by itself, next in %.0f s. %s",
-                self.name,
-                error,
-                seconds,
-                error.what_to_do,
-            )
+        self._transitions.say(
+            ("offline", error.reason),
+            logging.WARNING,
+            "account %s is offline: %s. It is tried again by itself, next in %.0f s. %s",
+            self.name,
+            error,
+            seconds,
+            error.what_to_do,
+        )
         self._down(error.reason, str(error), error.what_to_do)
 
     def _down(self, reason: str, detail: str, what_to_do: str) -> None:

@@ -253,7 +253,7 @@ class CloudLink:
         except (TimeoutError, *_FAILURES) as error:
             # The connection may have broken in this very moment, and then there is nobody left to answer.
             logger.debug("%s: no orderly close: %s", self.endpoint, error or "timeout")
-        logger.info("%s: link closed", self.endpoint)
+        logger.debug("%s: link closed", self.endpoint)
 
     # Opening.
 
@@ -304,7 +304,7 @@ class CloudLink:
             raise
         if self._end is not None:
             raise self._broken()
-        logger.info("%s: link open (%s)", self.endpoint, self.endpoint.protocol)
+        logger.debug("%s: link open (%s)", self.endpoint, self.endpoint.protocol)
 
     def _library(self, options: _Options) -> _Client:
         """The library's client for the protocol in question; everything else about a link is the same for both."""
@@ -373,7 +373,7 @@ class CloudLink:
         if self._closing or client is None:
             return
         self._end = _link_error(self.endpoint, error)
-        logger.info("%s: link lost: %s", self.endpoint, self._end)
+        logger.debug("%s: link lost: %s", self.endpoint, self._end)
         # Not disconnected: a 3.1.1 connection would wait for the end of its reconnect delay to do so.
         client.drop()
         self._fail_waiters()

@@ -34,6 +34,7 @@ from navibridge.network import Network
 from navibridge.retry import Backoff, supervise
 from navibridge.state import LONGEST_TEXT, NO_PROBLEM, Cache, DeviceState, TemperatureUnit, iso
 from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, device_topic, slug
+from navibridge.transitions import Transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -211,19 +212,16 @@ class Bridge:
             self._keep_counters()
 
     async def _keep_broker(self) -> None:
-        shown = ""
+        transitions = Transitions(log)
 
         def waiting(error: LinkError, seconds: float) -> None:
-            nonlocal shown
-            if error.reason != shown:
-                log.warning("%s. Tried again by itself, next in %.0f s. %s", error, seconds, error.what_to_do)
-            shown = error.reason
+            advice = f" {error.what_to_do}" if error.what_to_do else ""
+            words = "%s (tried again by itself, next in %.0f s).%s"
+            transitions.say(error.reason, logging.WARNING, words, error, seconds, advice)
 
         async def attempt() -> None:
-            nonlocal shown
             async with self._broker.open() as link:
-                log.info("connected to the broker %s", self._broker.where)
-                shown = ""
+                transitions.say("connected", logging.INFO, "connected to the broker %s", self._broker.where)
                 self.metrics.count("broker", "connects")
                 self.connected = True
                 try:
@@ -231,7 +229,10 @@ class Bridge:
                 finally:
                     self.connected = False
 
-        await supervise(attempt, waiting=waiting, backoff=self.timing.broker_retry)
+        try:
+            await supervise(attempt, waiting=waiting, backoff=self.timing.broker_retry)
+        finally:
+            transitions.close()
 
     async def _serve_web(self) -> None:
         from navibridge.web import Web  # noqa: PLC0415 - the server's parts take memory, and most do without them

@@ -29,7 +29,7 @@ LAYERS = (
         "sigv4",
         "simulation",
     },
-    {"retry", "doubts", "diagnosis", "aws", "rest", "network", "broker", "web"},
+    {"retry", "doubts", "diagnosis", "aws", "rest", "network", "broker", "web", "transitions"},
     {"vendors"},
     {"account", "announce", "dispatch"},
     {"bridge"},

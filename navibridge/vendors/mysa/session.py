@@ -309,7 +309,13 @@ class MysaSession:
             keep_alive=settings.keep_alive,
             path=settings.iot_path,
         )
-        credentials = await self._auth.credentials()
+        try:
+            credentials = await self._auth.credentials()
+        except LinkError as error:
+            if error.reason != "closed":
+                raise
+            # A link that is closed again and again calls for other credentials; a service that closes is no link.
+            raise LinkError(str(error), reason="service", what_to_do=error.what_to_do) from error
         self._access_key = credentials.access_key
         client_id = f"navibridge-{secrets.token_hex(8)}"
         try:
@@ -335,13 +341,13 @@ class MysaSession:
                     raise cause from error
             verdict = link.recovery.after(cause.reason, stood=link.stood, now=time())
             if verdict.storm:
-                log.warning("link %d is closed again and again; trying other credentials: %s", link.number, cause)
+                log.debug("link %d is closed again and again; trying other credentials", link.number)
                 self._auth.revoke_credentials(self._access_key)
             await self._link_failed(link, cause)
             await asyncio.sleep(max(verdict.wait, cause.retry_after if isinstance(cause, Throttled) else 0.0))
 
     def _link_opened(self, link: Link) -> None:
-        log.info("link %d serves %d devices", link.number, len(link.units))
+        log.debug("link %d serves %d devices", link.number, len(link.units))
         if not self._up:
             self._up = True
             self._emit(LinkUp())
@@ -352,7 +358,7 @@ class MysaSession:
         Raises:
             LinkError: the REST service is gone, too.
         """
-        log.info("link %d: %s", link.number, error)
+        log.debug("link %d: %s", link.number, error)  # what it means for the account is said there
         if any(other.up for other in self._links):
             return
         if self._up:
