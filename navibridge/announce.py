@@ -61,18 +61,26 @@ class Announcer:
         """The discovery topics to clear of a device that is gone."""
         return [*self._announced.pop(object_id(key), {}), *self._earlier(object_id(key))]
 
-    def ghosts(self, devices: Collection[str], accounts: Collection[str]) -> list[str]:
+    def ghosts(self, devices: Collection[str], accounts: Collection[str], *, values: bool) -> list[str]:
         """The topics to clear of what an earlier run left and nobody has any more.
 
         Only to be asked while every account's device list is complete. What is returned is forgotten.
+
+        Args:
+            devices: the devices that are there.
+            accounts: the accounts that are configured.
+            values: whether each value has a topic of its own; otherwise those that there are would never change again.
         """
         announced = {topic for messages in self._announced.values() for topic in messages}
         configs = {topic: payload for topic, payload in self._left.items() if payload}
-        found = discovery.ghosts(configs, announced, self._topics)
-        own = (topic for topic, payload in self._left.items() if not payload)
+        found = [*discovery.ghosts(configs, announced, self._topics)]
+        own = [topic for topic, payload in self._left.items() if not payload]
         found += self._topics.left_over(own, devices=devices, accounts=accounts)
+        if not values:
+            published = {topic: self._topics.parse_published(topic) for topic in own}
+            found += [topic for topic, parsed in published.items() if parsed is not None and parsed.what == "value"]
         self._left.clear()
-        return list(found)
+        return list(dict.fromkeys(found))
 
     def _become(self, identity: str, document: Document) -> list[Message]:
         after = {}

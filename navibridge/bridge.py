@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from navibridge import __version__, vendors
-from navibridge.account import Account
+from navibridge.account import Account, AccountState
 from navibridge.announce import Announcer
 from navibridge.broker import LIMITS, Limits, LocalBroker, Message
 from navibridge.commands import Command, Reply, Request, Result, Verdict, check, read_object, read_value
@@ -259,7 +259,12 @@ class Bridge:
         """The last words of a regular stop: a clean disconnect does not trigger the will."""
         await asyncio.sleep(0)  # the dispatcher gives its last verdicts when it is cancelled, just now
         farewell = [*self._results, Message(self.topics.bridge_state, OFFLINE, retain=True)]
-        farewell += [Message(self.topics.account_availability(name), OFFLINE, retain=True) for name in self.accounts]
+        stopped = AccountState("offline", self._clock(), "stopped", "navibridge was stopped.")
+        for name in self.accounts:
+            farewell += [
+                Message(self.topics.account_availability(name), OFFLINE, retain=True),
+                Message(self.topics.account_state(name), orjson.dumps(stopped.document()), retain=True),
+            ]
         try:
             async with asyncio.timeout(self.timing.goodbye):
                 await link.publish_many(farewell)
@@ -452,8 +457,10 @@ class Bridge:
             self._info_changed = False
             publications.append(Message(self.topics.bridge_info, orjson.dumps(self.info()), retain=True))
             if self._looked_around and all(account.listed for account in self.accounts.values()):
-                self._clear(self._announcer.ghosts(tuple(self.cache), tuple(self.accounts)))
-                self._wake.set()
+                ghosts = self._announcer.ghosts(
+                    tuple(self.cache), tuple(self.accounts), values=self.config.attribute_topics
+                )
+                self._clear(ghosts)
         if self._bridge_unannounced:
             self._bridge_unannounced = False
             publications += self._announcer.bridge(self.accounts)

@@ -389,7 +389,8 @@ class Link:
     def _lose(self, disconnected: asyncio.Future[None]) -> None:
         """End every call that waits, and the reader, once the connection is gone."""
         error = None if disconnected.cancelled() else disconnected.exception()
-        why = f": {error}" if error is not None else ""
+        # What paho has no reason for, it calls unspecified: nothing that a person needs to read.
+        why = f": {error}" if error is not None and "Unspecified" not in str(error) else ""
         self._lost = LinkError(f"the connection to broker {self.where} is gone{why}", reason="closed")
         now = asyncio.get_running_loop().time()
         for limit in self._waiting:

@@ -694,8 +694,8 @@ def _validated(
             if settings is not None:
                 accounts[name] = settings
         if need_account and not listed:
-            example = next(iter(sorted(vendor_names)), "vendor").upper()
-            message = f"no account: add one under accounts, or set {example}_EMAIL and {example}_PASSWORD"
+            pairs = [f"{name.upper()}_EMAIL and {name.upper()}_PASSWORD" for name in sorted(vendor_names)]
+            message = f"no account: add one under accounts, or set {', or '.join(pairs)}"
             problems.append(Problem(_where(tree, ("accounts",)), "accounts", message))
     config, found = _checked(Config, given, tree, ())
     defaults = Config()

@@ -86,6 +86,8 @@ async def test_from_start_to_first_state(mosquitto, listener, world, tmp_path) -
         for topic in wanted[1:]:
             assert (await late.wait_for(topic)).retain, topic
         assert (await late.wait_for("navibridge/bridge/state")).text == "offline", "a regular stop says so"
+        account = (await late.wait_for("navibridge/bridge/account/home/state")).json
+        assert (account["state"], account["reason"]) == ("offline", "stopped")
         info = (await late.wait_for("navibridge/bridge/info")).json
         assert info["devices"]["acme_a1"]["name"] == "Hall"
         assert "owner@example.com" not in str(info)
@@ -358,6 +360,17 @@ async def test_what_an_earlier_run_left_is_tidied_up(mosquitto, listener, world,
     async with listening(mosquitto, "homeassistant/#") as late:
         await late.wait_for(foreign)
         assert [message.topic for message in late.heard] == [foreign]
+
+
+async def test_topics_of_single_values_go_with_the_option(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port, attribute_topics=True), tmp_path):
+        await listener.wait_for(f"{BASE}/value/room", lambda heard: heard.text == "20.0")
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/value/room", lambda heard: heard.payload == b"")
+        await listener.wait_for(f"{BASE}/value/temperature_unit", lambda heard: heard.payload == b"")
+    async with listening(mosquitto, "navibridge/#") as late:
+        await late.wait_for(f"{BASE}/state")
+        assert not [message.topic for message in late.heard if "/value/" in message.topic]
 
 
 async def test_silence_makes_a_device_unavailable_and_a_word_brings_it_back(
