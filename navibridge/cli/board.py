@@ -177,7 +177,9 @@ def main_keys(device: Known) -> list[str]:
     table: Kind | None = device.table
     if table is None:
         return list(device.attributes[:MOST_VALUES])
-    roles = [key for composite in table.composites for key in composite.roles.values()]
+    # A firmware is shown as one thing too, and is nobody's main value.
+    shown_as_one = (composite for composite in table.composites if composite.component != "update")
+    roles = [key for composite in shown_as_one for key in composite.roles.values()]
     measured = [
         row.key
         for row in table.attributes
