@@ -61,6 +61,20 @@ class Announcer:
         """The discovery topics to clear of a device that is gone."""
         return [*self._announced.pop(object_id(key), {}), *self._earlier(object_id(key))]
 
+    def unclaimed(self, devices: Collection[str], accounts: Collection[str]) -> list[str]:
+        """The availability topics that an earlier run left of what nobody has claimed yet in this one.
+
+        Until somebody does, or until it is cleared as a ghost, what stands beside them is not to be believed.
+        """
+        known = {"device": devices, "account": accounts}
+        return [
+            topic
+            for topic in self._left
+            if (published := self._topics.parse_published(topic)) is not None
+            and published.what == "availability"
+            and published.name not in known.get(published.of, (published.name,))
+        ]
+
     def ghosts(self, devices: Collection[str], accounts: Collection[str], *, values: bool) -> list[str]:
         """The topics to clear of what an earlier run left and nobody has any more.
 

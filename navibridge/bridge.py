@@ -354,17 +354,17 @@ class Bridge:
         await link.subscribe(self.topics.incoming)
         if not self._looked_around:
             await self._look_around(link)
+            unclaimed = self._announcer.unclaimed(tuple(self.cache), tuple(self.accounts))
+            await link.publish_many([Message(topic, OFFLINE, retain=True) for topic in unclaimed])
         self.mark_everything()
-        await link.publish_many(
-            [
-                *self._account_publications(),
-                Message(self.topics.bridge_state, ONLINE, retain=True),
-            ]
-        )
+        self._wake.clear()
+        await self._flush(link)
+        # Last, since from here on the devices are believed: by now nothing that an outage made old stands there.
+        await link.publish(self.topics.bridge_state, ONLINE, retain=True)
         while True:
-            await self._flush(link)
             await self._wake.wait()
             self._wake.clear()
+            await self._flush(link)
 
     async def _look_around(self, link: Link) -> None:
         """Learn what an earlier run left on the broker: discovery to be migrated or, later, cleared."""
@@ -397,6 +397,10 @@ class Bridge:
 
     async def _flush(self, link: Link) -> None:
         """Publish everything that is marked, discovery before state, verdicts last."""
+        to_clear = tuple(self._to_clear)
+        await link.publish_many([Message(topic, b"", retain=True) for topic in to_clear])
+        for topic in to_clear:  # not before: what a breaking link has swallowed would stay for ever
+            self._to_clear.pop(topic, None)
         await link.publish_many(self._bridge_publications())
         while self._to_announce:
             keys = [key for key, _ in zip(tuple(self._to_announce), range(AT_ONCE), strict=False)]
@@ -444,12 +448,7 @@ class Bridge:
         self._wake.set()
 
     def _bridge_publications(self) -> list[Message]:
-        publications = []
-        while self._to_clear:
-            topic = next(iter(self._to_clear))
-            del self._to_clear[topic]
-            publications.append(Message(topic, b"", retain=True))
-        publications += self._account_publications()
+        publications = self._account_publications()
         if self._health_changed:
             self._health_changed = False
             publications.append(Message(self.topics.bridge_health, self._health(), retain=True))
@@ -640,8 +639,9 @@ class Bridge:
         state = self.cache.get(key)
         if state is not None:
             if result.verdict is Verdict.APPLIED:
+                # As of its sending: what the device has said since is newer than what it confirmed.
                 now = self._clock()
-                state.merge(Reading(state.device.id, result.values, now, "ack"), now)
+                state.merge(Reading(state.device.id, result.values, now - result.age, "ack"), now)
             self.cache.mark(key)
         unit = self._unit(key)
         payload = orjson.dumps(result.document(self._clock(), state.device if state else None, unit))

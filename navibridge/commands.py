@@ -64,6 +64,7 @@ class Command:
         id: the sender's own name for it, echoed.
         reply: where else the verdict goes.
         started: by the monotonic clock, for `took_ms`.
+        sent: the same of the moment when the first of it left the house.
         superseded: keys that a newer command took over.
         done: keys that the device has confirmed.
         confirmed: every value that the device confirmed for it.
@@ -76,6 +77,7 @@ class Command:
     id: str | int | None = None
     reply: Reply | None = None
     started: float = 0.0
+    sent: float | None = None
     superseded: list[str] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
     confirmed: dict[str, Any] = field(default_factory=dict)
@@ -200,6 +202,9 @@ class Result:
         reason: a sentence for people; empty when there is nothing to say.
         code: the same for machines, from a closed list.
         values: what the device confirmed.
+        took: seconds since it came.
+        age: seconds since it was sent: so old the confirmed values are at most.
+        reply: where else it is published.
     """
 
     verdict: Verdict
@@ -209,6 +214,7 @@ class Result:
     code: str = ""
     values: Values = field(default_factory=dict)
     took: float = 0.0
+    age: float = 0.0
     reply: Reply | None = None
 
     def document(self, at: float, device: Device | None = None, unit: TemperatureUnit = "C") -> dict[str, Any]:
@@ -248,6 +254,7 @@ def ended(command: Command, verdict: Verdict, now: float, reason: str = "", code
         code=code,
         values=dict(command.confirmed),
         took=max(0.0, now - command.started),
+        age=max(0.0, now - command.sent) if command.sent is not None else 0.0,
         reply=command.reply,
     )
 

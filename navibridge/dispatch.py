@@ -185,6 +185,8 @@ class Dispatcher:
             late = "its time to live was over before all of it could be sent"
             raise CommandError(late, verdict="expired", code="expired")
         try:
+            if command.sent is None:
+                command.sent = self._clock()
             async with asyncio.timeout(self._timeout):
                 return await account.session.send(device, part)
         except TimeoutError as error:

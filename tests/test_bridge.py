@@ -69,17 +69,18 @@ async def until(condition: Callable[[], object], limit: float = 5.0) -> None:
 async def test_from_start_to_first_state(mosquitto, listener, world, tmp_path) -> None:
     async with acme.running(acme.settings(mosquitto.port), tmp_path):
         state = await listener.wait_for(f"{BASE}/state")
+        await listener.wait_for("navibridge/bridge/state")
         order = list(dict.fromkeys(message.topic for message in listener.heard))
     assert state.json["room"] == 20.0
     assert state.json["source"] == "push"
     assert state.json["problem"] is False
     wanted = [
         "navibridge/bridge/account/home/availability",
-        "navibridge/bridge/state",
         "homeassistant/device/navibridge_bridge/config",
         CONFIG,
         f"{BASE}/availability",
         f"{BASE}/state",
+        "navibridge/bridge/state",
     ]
     assert [topic for topic in order if topic in wanted] == wanted
     async with listening(mosquitto, "#") as late:

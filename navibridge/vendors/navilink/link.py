@@ -121,10 +121,16 @@ class Link:
         for name in suspects:
             await subscribe(name)
 
-    def broken(self, error: Exception) -> None:
-        """Learn from the end of the link: whatever was being subscribed at that moment may have been the reason."""
-        if isinstance(error, LinkError) and error.reason == "closed" and self._pending:
+    def broken(self, error: Exception) -> bool:
+        """Learn from the end of the link: whatever was being subscribed at that moment may have been the reason.
+
+        Returns:
+            Whether anything was.
+        """
+        blamed = isinstance(error, LinkError) and error.reason == "closed" and bool(self._pending)
+        if blamed:
             self._doubts.blame(sorted(self._pending), self._time())
+        return blamed
 
     def _groups(self, units: Iterable[Unit]) -> Mapping[str, list[str]]:
         """The filters that are not subscribed yet, without those that the cloud does not like."""

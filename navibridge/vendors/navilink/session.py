@@ -215,10 +215,24 @@ class NavilinkSession:
         try:
             async with self._rest:
                 tokens = await self._auth.for_link()
-                await self._read_list()
+                await self._list_or_go_on()
                 await self._live(tokens)
         except Exception as error:  # noqa: BLE001 - handed to the consumer, with its traceback
             self._emit(_cause(error))
+
+    async def _list_or_go_on(self) -> None:
+        """Read the device list; who has one already does not depend on the REST service to open the link again.
+
+        Raises:
+            LinkError: the list can not be read, and there is no earlier one.
+        """
+        try:
+            await self._read_list()
+        except LinkError as error:
+            if not self._units:
+                raise
+            log.debug("the device list can not be read, the earlier one will do: %s", error)
+            self._look_again.set()
 
     async def _live(self, tokens: Tokens) -> None:
         """Open the link and run the tasks until one of them fails."""
@@ -249,7 +263,9 @@ class NavilinkSession:
                 group.create_task(self._list(link), name="navilink list")
                 group.create_task(self._save_now_and_then(), name="navilink save")
         except* LinkError as errors:
-            link.broken(_cause(errors))
+            if link.broken(_cause(errors)):
+                # Likeliest because the account has lost a device; the others are not to wait for the next list.
+                self._listed_at = float("-inf")
             raise
         finally:
             self._link = None
