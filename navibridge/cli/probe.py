@@ -52,7 +52,8 @@ async def _name(server: Server, step: str, findings: Findings, limit: float) -> 
         findings.fail(step, f"nobody resolved {server.host} within {limit:g} s", ADVICE["dns"])
         return None
     except (OSError, UnicodeError) as error:
-        findings.fail(step, f"{server.host} can not be resolved: {error}", ADVICE["dns"])
+        why = getattr(error, "strerror", None) or error
+        findings.fail(step, f"{server.host} can not be resolved: {why}", ADVICE["dns"])
         return None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     findings.ok(step, f"{server.host} is {', '.join(addresses)}")
