@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import shutil
+import signal
+import time
+from typing import TYPE_CHECKING, Any
 
+import trustme
 from faults.trial import Fault, account_says, all_away, device_away
+from support.plants import ATTRIBUTE
+
+from navibridge.demo.cloud import SimulatedCloud
+from navibridge.simulation import RestFault
 
 if TYPE_CHECKING:
+    from support.oracle import Sample
     from support.scene import Scene
+
+YEAR = 365 * 86400.0
+LATE = 1.5
+
+
+# --- the clouds -------------------------------------------------------------------------------------------------------
 
 
 async def close_rest(made: Scene) -> None:
@@ -16,6 +32,14 @@ async def close_rest(made: Scene) -> None:
 
 async def open_rest(made: Scene) -> None:
     await made.rest.open()
+
+
+async def close_iot(made: Scene) -> None:
+    await made.iot.close()
+
+
+async def open_iot(made: Scene) -> None:
+    await made.iot.open()
 
 
 async def close_cloud(made: Scene) -> None:
@@ -28,10 +52,471 @@ async def open_cloud(made: Scene) -> None:
     await made.iot.open()
 
 
+async def close_everything(made: Scene) -> None:
+    await close_cloud(made)
+    await made.mosquitto.stop()
+
+
+async def open_everything(made: Scene) -> None:
+    await made.mosquitto.start()
+    await open_cloud(made)
+
+
+def unresolvable(option: str) -> Any:
+    def inject(made: Scene) -> None:
+        account = made.sections["accounts"]["home"]
+        account[option] = account[option].replace(made.cloud.host, "no-such-host.invalid")
+
+    return inject
+
+
+def trust_nobody(made: Scene) -> None:
+    path = made.directory / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    made.sections["accounts"]["home"]["ca_file"] = str(path)
+
+
+def trust(made: Scene) -> None:
+    shutil.copy(made.cloud.ca_file, made.directory / "ca.pem")
+
+
+async def impostor(made: Scene) -> None:
+    other = made.notes["impostor"] = SimulatedCloud(())
+    await other.start()
+    made.iot.target = lambda: (other.host, other.port)
+
+
+async def no_impostor(made: Scene) -> None:
+    made.iot.target = lambda: (made.cloud.host, made.cloud.port)
+    await made.notes["impostor"].stop()
+
+
+def cloud_fault(name: str, value: Any, *, cut: bool = False) -> Any:
+    def inject(made: Scene) -> None:
+        setattr(made.cloud.faults, name, value)
+        if cut:
+            made.cloud.drop_all()
+
+    return inject
+
+
+def rest_fault(fault: RestFault | None, *, of: str = "sign_in", look: bool = False) -> Any:
+    def inject(made: Scene) -> None:
+        made.plant.rest_fault(getattr(made.plant, of), fault)
+        made.notes["faulty since"] = time.monotonic()
+        if look:
+            made.plant.look_again()
+
+    return inject
+
+
+def few_sign_ins(most: int) -> Any:
+    def look(made: Scene) -> None:
+        assert made.plant.sign_ins() <= most, f"{made.plant.sign_ins()} sign-ins"
+
+    return look
+
+
+def expire_tokens(made: Scene) -> None:
+    made.plant.expire_tokens()
+    made.plant.look_again()
+
+
+def expire_credentials(made: Scene) -> None:
+    made.plant.expire_credentials()
+    made.cloud.drop_all()
+
+
+async def take_over_again(made: Scene) -> None:
+    for _ in range(3):
+        await made.reach(lambda: made.cloud.broker(made.plant.simulator.vendor).clients, 10, "no link")
+        made.plant.take_over(made.cloud)
+        await asyncio.sleep(0.3)  # how often it happens is part of the fault
+
+
+def poison(made: Scene) -> None:
+    mac = made.device.rpartition("_")[2]
+    made.plant.policy(lambda topic_filter: mac not in topic_filter)
+
+
+def only_others(made: Scene, sample: Sample) -> bool:
+    return sample.shown == made.others
+
+
+async def others_stay(made: Scene) -> None:
+    begin = time.monotonic()
+    await asyncio.sleep(4)  # longer than the timeout would let a dead link pass for a living one
+    samples = [sample for sample in made.oracle.samples if sample.at > begin]
+    assert all(sample.shown == made.others for sample in samples), "the others went away"
+    assert made.consumer.document("bridge/account/home/state")["state"] == "online"
+
+
+# --- the broker -------------------------------------------------------------------------------------------------------
+
+
+async def restart_broker(made: Scene) -> None:
+    await made.mosquitto.restart(keep=False)
+
+
+async def stop_broker(made: Scene) -> None:
+    await made.mosquitto.stop()
+
+
+async def lose_power(made: Scene) -> None:
+    await made.mosquitto.stop(kill=True)
+
+
+async def start_broker(made: Scene) -> None:
+    await made.mosquitto.start()
+
+
+async def forget_and_start(made: Scene) -> None:
+    await made.mosquitto.restart(keep=False)
+
+
+def credentials(made: Scene) -> None:
+    made.sections["broker"] |= {"username": "bridge", "password": "the-right-one"}
+
+
+async def mend_password(made: Scene) -> None:
+    made.mosquitto.users["bridge"] = "the-right-one"
+    await made.mosquitto.restart(keep=True)
+
+
+def flap(made: Scene) -> None:
+    made.lan.lifetime = 0.3
+    made.lan.cut()
+
+
+def steady(made: Scene) -> None:
+    made.lan.lifetime = None
+
+
+async def same_client_id(made: Scene) -> None:
+    import aiomqtt  # noqa: PLC0415 - by one fault alone
+
+    for _ in range(3):
+        async with aiomqtt.Client(made.mosquitto.host, made.mosquitto.port, identifier="navibridge-navibridge"):
+            await asyncio.sleep(0.2)
+
+
+async def births(made: Scene) -> None:
+    begin = made.notes["birth"] = time.monotonic()
+    for word in ("offline", "online", "online"):
+        await made.publish("homeassistant/status", word)
+    topics = [f"navibridge/{device}/state" for device in made.plant.devices]
+    topics += [f"homeassistant/device/navibridge_{device}/config" for device in made.plant.devices]
+    await made.reach(
+        lambda: all(made.consumer.arrived.get(topic, 0.0) > begin for topic in topics), 1.0, "not all is fresh"
+    )
+
+
+async def retained_command(made: Scene) -> None:
+    _, (topic, payload) = made.order({ATTRIBUTE: made.plant.value(40)})
+    await made.publish(topic, payload, retain=True)
+    await made.mosquitto.restart(keep=True)
+    await made.reach(lambda: made.consumer.connected and topic not in made.consumer.topics, 8, "it is still there")
+    await made.shown()
+    await made.publish(topic, payload, retain=True)
+
+
+async def never_carried_out(made: Scene) -> None:
+    # The first one was live: the broker hands a message that is just published to those subscribed as an ordinary one.
+    assert sum(made.plant.effects().values()) <= 2, made.plant.effects()
+
+
+# --- devices ----------------------------------------------------------------------------------------------------------
+
+
+def device_fault(name: str, value: Any = True) -> Any:
+    return lambda made: setattr(made.plant.faults(made.device), name, value)
+
+
+def unplug(made: Scene) -> None:
+    made.plant.unplug(made.device)
+
+
+def plug_in(made: Scene) -> None:
+    made.plant.plug_in(made.device)
+
+
+def rename(made: Scene) -> None:
+    made.plant.rename(made.device, "Cellar, renamed")
+    made.plant.look_again()
+
+
+async def new_name(made: Scene) -> None:
+    topic = f"homeassistant/device/navibridge_{made.device}/config"
+    await made.reach(lambda: b"Cellar, renamed" in made.consumer.topics.get(topic, b""), 12, "not renamed")
+
+
+def remove(made: Scene) -> None:
+    gone = made.notes["gone"] = made.device
+    made.plant.remove(gone)
+    made.plant.look_again()
+
+
+def gone_from_view(made: Scene, sample: Sample) -> bool:
+    return made.notes["gone"] not in sample.shown
+
+
+async def no_ghost(made: Scene) -> None:
+    gone = made.notes["gone"]
+    await made.reach(
+        lambda: not [topic for topic in made.consumer.topics if gone in topic],
+        25,
+        "its retained topics are there still",
+    )
+
+
+def add(made: Scene) -> None:
+    made.notes["new"] = made.plant.add()
+    made.plant.look_again()
+
+
+def new_is_shown(made: Scene, sample: Sample) -> bool:
+    return made.notes["new"] in sample.shown
+
+
+def replace(made: Scene) -> None:
+    add(made)
+    remove(made)
+
+
+async def out_of_order(made: Scene) -> None:
+    for _ in range(6):
+        old = made.plant.frame(made.device)
+        await asyncio.sleep(LATE)
+        made.plant.tell(made.device, old)
+
+
+def clock(by: float, *, silent: bool = False) -> Any:
+    def inject(made: Scene) -> None:
+        made.skew = by
+        if silent:
+            made.plant.faults(made.device).silent = True
+
+    return inject
+
+
+def whatever(_: Scene, __: Sample) -> bool:
+    return True
+
+
+def nothing(_: Scene) -> None:
+    pass
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def expecting(*verdicts: str, shown: bool = True, limit: float = 12.0, **extra: Any) -> Any:
+    """Send a command; it has one of these verdicts, one alone, and what is shown in the end is the truth."""
+
+    async def during(made: Scene) -> None:
+        name = await made.command({ATTRIBUTE: made.plant.value(33)}, **extra)
+        result = await made.verdict(name, limit)
+        assert result["verdict"] in verdicts, result
+        made.notes.setdefault("names", []).append(name)
+        if shown:
+            await truth_is_shown(made)
+
+    return during
+
+
+async def truth_is_shown(made: Scene) -> None:
+    def true() -> bool:
+        for device, values in made.plant.truth().items():
+            state = made.consumer.shows("home", device)
+            if state is None or abs(state[ATTRIBUTE] - values[ATTRIBUTE]) > 0.3:
+                return False
+        return True
+
+    await made.reach(true, 8, f"the truth {made.plant.truth()} is not what is shown")
+
+
+async def one_verdict_each(made: Scene) -> None:
+    for name in made.notes["names"]:
+        assert len(made.verdicts(name)) == 1, (name, made.verdicts(name))
+    assert max(made.plant.effects().values(), default=0) <= 1, f"an effect twice: {made.plant.effects()}"
+
+
+async def send_only(made: Scene) -> None:
+    made.notes["names"] = [await made.command({ATTRIBUTE: made.plant.value(33)})]
+
+
+def then(*verdicts: str) -> Any:
+    async def after(made: Scene) -> None:
+        for name in made.notes["names"]:
+            result = await made.verdict(name)
+            assert result["verdict"] in verdicts, result
+        await truth_is_shown(made)
+        await one_verdict_each(made)
+
+    return after
+
+
+async def too_old(made: Scene) -> None:
+    made.notes["names"] = [await made.command({ATTRIBUTE: made.plant.value(33)}, ttl=1)]
+    result = await made.verdict(made.notes["names"][0], 3)
+    assert result["verdict"] == "expired", result
+
+
+async def not_carried_out(made: Scene) -> None:
+    await one_verdict_each(made)
+    assert not made.plant.effects()
+
+
+async def burst(made: Scene) -> None:
+    orders = [made.order({ATTRIBUTE: made.plant.value(number % 40)}) for number in range(1000)]
+    await made.publish_all([message for _, message in orders])
+    names = {name for name, _ in orders}
+    await made.reach(lambda: len(made.consumer.verdicts) >= 1000, 20, "not 1000 verdicts")
+    told = [result["id"] for result in made.consumer.verdicts]
+    assert len(told) == 1000, f"{len(told)} verdicts"
+    assert set(told) == names
+    await truth_is_shown(made)
+
+
+async def two_publishers(made: Scene) -> None:
+    async def one(first: int) -> list[str]:
+        names = []
+        for number in range(first, 40, 2):
+            device = made.plant.devices[number // 2 % 2]
+            names.append(await made.command({ATTRIBUTE: made.plant.value(number)}, device))
+        return names
+
+    first, second = await asyncio.gather(one(0), one(1))
+    names = [*first, *second]
+    for name in names:
+        await made.verdict(name)
+    assert len(made.consumer.verdicts) == len(names)
+    await truth_is_shown(made)
+
+
+async def verdict_outlives_the_broker(made: Scene) -> None:
+    await send_only(made)
+    await made.reach(made.plant.effects, 5, "it is not sent")
+    await made.mosquitto.restart(keep=False)
+
+
+async def link_breaks_meanwhile(made: Scene) -> None:
+    await send_only(made)
+    await made.reach(made.plant.effects, 5, "it is not sent")
+    made.cloud.drop_all()
+
+
+async def stop_in_the_midst(made: Scene) -> None:
+    made.plant.faults(made.device).silent = True
+    orders = [made.order({ATTRIBUTE: made.plant.value(number)}) for number in range(30)]
+    await made.publish_all([message for _, message in orders])
+    await made.reach(lambda: len(made.consumer.verdicts) >= 28, 5, "not all have been taken in")
+    begin = time.monotonic()
+    await made.stop()
+    took = time.monotonic() - begin
+    assert took < 3, f"stopping took {took:.1f} s"
+    for name, _ in orders:
+        await made.verdict(name, 2)
+        assert len(made.verdicts(name)) == 1
+    assert made.consumer.says("bridge/state") == "offline"
+
+
+# --- the machine ------------------------------------------------------------------------------------------------------
+
+
+def all_shown(made: Scene, sample: Sample) -> bool:
+    return set(made.plant.devices) <= sample.shown
+
+
+def no_directory(made: Scene) -> None:
+    made.state_directory.write_text("a file stands where the directory should")
+
+
+def lose_directory(made: Scene) -> None:
+    shutil.rmtree(made.state_directory)
+    no_directory(made)
+    assert made.bridge is not None
+
+
+async def start_anew(made: Scene) -> None:
+    await made.stop()
+    made.start()
+
+
+async def kill(made: Scene) -> None:
+    await made.end_program(signal.SIGKILL)
+
+
+def start_program(made: Scene) -> None:
+    made.start_program()
+
+
+def full_disk(made: Scene) -> None:
+    made.start_program(RLIMIT_FSIZE=0)
+
+
+def break_configuration(made: Scene) -> None:
+    (made.directory / "config.yaml").write_text("accounts: {this is: [no configuration")
+
+
+def still_running(made: Scene) -> None:
+    assert made.program is not None
+    assert made.program.poll() is None, made.program_log
+
+
+async def says_full(made: Scene) -> None:
+    still_running(made)
+
+
+async def terminate(made: Scene) -> None:
+    code = await made.end_program(signal.SIGTERM)
+    assert code == 0, code
+    await made.reach(lambda: made.consumer.says("bridge/state") == "offline", 2, "no goodbye")
+
+
+async def away_and_silent(made: Scene) -> None:
+    """The bridge stops; while it is away the first device falls silent and everything moves on."""
+    await made.stop()
+    made.plant.faults(made.device).silent = True
+    await asyncio.sleep(6)  # longer than the timeout, so that what stands on the broker is untrue
+    made.start()
+
+
+def wrong_password(made: Scene) -> dict[str, Any]:
+    account: dict[str, Any] = made.sections["accounts"]["home"]
+    return account | {"email": "somebody@example.com", "password": "not-the-password"}
+
+
+async def away_and_gone(made: Scene) -> None:
+    """The same; the device is taken out of the account, and a second account has a wrong password."""
+    await made.stop()
+    made.notes["gone"] = made.device
+    made.plant.remove(made.device)
+    made.sections["accounts"]["cabin"] = wrong_password(made)
+    await asyncio.sleep(6)  # as above
+    made.start()
+
+
+async def away_and_excluded(made: Scene) -> None:
+    """The same; the user wants the device no more, and a second account has a wrong password."""
+    await made.stop()
+    made.notes["gone"] = made.device
+    made.sections["devices"] = {made.device: {"exclude": True}}
+    made.sections["accounts"]["cabin"] = wrong_password(made)
+    await asyncio.sleep(6)  # as above
+    made.start()
+
+
+async def close_rest_and_cut(made: Scene) -> None:
+    await made.rest.close()
+    made.cloud.drop_all()
+
+
 FAULTS: tuple[Fault, ...] = (
+    # --- the cloud at start
     Fault(
         "REST absent at start",
-        "named within 5 s; back by itself",
+        "reason within 5 s; back by itself",
         close_rest,
         open_rest,
         at_start=True,
@@ -39,8 +524,17 @@ FAULTS: tuple[Fault, ...] = (
         recover=7,
     ),
     Fault(
-        "cloud absent at start",
-        "named within 5 s; back by itself",
+        "IoT absent at start",
+        "reason within 5 s; back by itself",
+        close_iot,
+        open_iot,
+        at_start=True,
+        sign=account_says("refused"),
+        recover=7,
+    ),
+    Fault(
+        "REST and IoT absent at start",
+        "reason within 5 s; back by itself",
         close_cloud,
         open_cloud,
         at_start=True,
@@ -48,20 +542,589 @@ FAULTS: tuple[Fault, ...] = (
         recover=7,
     ),
     Fault(
-        "broker restarts, remembering nothing",
-        "everything published again within 2 s",
-        lambda made: made.mosquitto.stop(),
-        lambda made: made.mosquitto.start(),
-        sign=all_away,
-        recover=4,
+        "REST host not resolved", "reason within 5 s", unresolvable("api_url"), at_start=True, sign=account_says("dns")
     ),
     Fault(
+        "IoT host not resolved", "reason within 5 s", unresolvable("iot_host"), at_start=True, sign=account_says("dns")
+    ),
+    Fault(
+        "certificate of REST not trusted",
+        "reason within 5 s; back by itself",
+        trust_nobody,
+        trust,
+        at_start=True,
+        sign=account_says("tls"),
+        recover=7,
+    ),
+    Fault(
+        "certificate of IoT not trusted",
+        "reason within 5 s; back by itself",
+        impostor,
+        no_impostor,
+        at_start=True,
+        sign=account_says("tls"),
+        recover=7,
+    ),
+    Fault(
+        "clock a year off, as the signer sees it",
+        "reason within 5 s; back by itself",
+        cloud_fault("clock_offset", YEAR),
+        cloud_fault("clock_offset", 0.0),
+        at_start=True,
+        sign=account_says("clock"),
+        recover=7,
+        after=few_sign_ins(4),
+    ),
+    Fault(
+        "IoT refuses every upgrade with 503",
+        "reason within 5 s; back by itself",
+        cloud_fault("refuse_upgrade", 503),
+        cloud_fault("refuse_upgrade", None),
+        at_start=True,
+        sign=account_says("service"),
+        recover=7,
+        after=few_sign_ins(1),
+    ),
+    Fault(
+        "IoT hangs at the upgrade",
+        "reason within 20 s; back by itself",
+        cloud_fault("hang_upgrade", value=True),
+        cloud_fault("hang_upgrade", value=False, cut=True),
+        at_start=True,
+        sign=account_says("timeout"),
+        within=20,
+        recover=20,
+    ),
+    Fault(
+        "REST accepts and never answers",
+        "reason within 45 s; back by itself",
+        lambda made: made.rest.freeze(),
+        lambda made: made.rest.thaw(),
+        at_start=True,
+        sign=account_says("timeout"),
+        within=45,
+        recover=45,
+        slow=True,
+    ),
+    Fault(
+        "sign-in answers 500",
+        "reason within 5 s; back by itself",
+        rest_fault(RestFault(500, {"code": 500})),
+        rest_fault(None),
+        at_start=True,
+        sign=account_says("service"),
+        recover=7,
+    ),
+    Fault(
+        "sign-in answers 429 with Retry-After",
+        "not asked again before that time",
+        rest_fault(RestFault(429, {}, headers={"Retry-After": "3"}, times=1)),
+        nothing,
+        at_start=True,
+        sign=account_says("throttled"),
+        recover=10,
+        after=few_sign_ins(2),
+    ),
+    Fault(
+        "sign-in answers half a JSON document",
+        "reason within 5 s; back by itself",
+        rest_fault(RestFault(200, b'{"code":200,"da')),
+        rest_fault(None),
+        at_start=True,
+        sign=account_says("service"),
+        recover=7,
+    ),
+    Fault(
+        "REST takes 3 s for each answer",
+        "it is waited for",
+        cloud_fault("rest_delay", 3.0),
+        cloud_fault("rest_delay", 0.0),
+        at_start=True,
+        sign=account_says(),
+        recover=15,
+        after=few_sign_ins(1),
+    ),
+    # --- the cloud later on
+    Fault(
+        "gateway answers 502 in HTML, link up",
+        "nobody notices",
+        rest_fault(RestFault(502, "<html>", "text/html"), of="listing", look=True),
+        hold=7,
+        after=few_sign_ins(1),
+    ),
+    Fault("access and refresh token void", "nobody notices; one sign-in", expire_tokens, hold=8, after=few_sign_ins(2)),
+    Fault(
+        "credentials expired at reconnect",
+        "fresh values within 5 s; one sign-in",
+        expire_credentials,
+        nothing,
+        sign=account_says(),
+        recover=6,
+        after=few_sign_ins(2),
+    ),
+    Fault(
+        "connection closed after 24 hours",
+        "nobody notices",
+        lambda made: made.cloud.drop_all(),
+        hold=3,
+        after=few_sign_ins(1),
+    ),
+    Fault(
+        "outage of the cloud",
+        "unavailable after the grace; fresh within 5 s of the first answer",
+        close_cloud,
+        open_cloud,
+        sign=all_away,
+        recover=7,
+        hold=2,
+    ),
+    Fault(
+        "link up 50 ms, down, up, down",
+        "nothing untrue; at most 4 sign-ins",
+        cloud_fault("close_after_connack", 0.05, cut=True),
+        cloud_fault("close_after_connack", None),
+        sign=account_says(),
+        hold=5,
+        recover=7,
+        after=few_sign_ins(4),
+    ),
+    Fault("client id taken over by another", "back each time", take_over_again, nothing, sign=whatever, recover=8),
+    Fault(
+        "a forbidden topic that AWS hangs up for",
+        "the others are shown and stay",
+        poison,
+        at_start=True,
+        sign=only_others,
+        within=20,
+        after=others_stay,
+        devices=3,
+    ),
+    Fault(
+        "deliveries stop while pings go on",
+        "unavailable in time; fresh within 8 s",
+        cloud_fault("stop_delivering", value=True),
+        cloud_fault("stop_delivering", value=False),
+        sign=all_away,
+        within=6,
+        recover=8,
+    ),
+    Fault(
+        "half-open line to AWS IoT",
+        "unavailable in time; back by itself",
+        lambda made: made.iot.freeze(),
+        lambda made: made.iot.thaw(),
+        sign=all_away,
+        within=6,
+        recover=20,
+    ),
+    Fault("acknowledgements of AWS IoT missing", "nobody notices", cloud_fault("swallow_puback", value=True), hold=5),
+    # --- the broker
+    Fault(
+        "broker absent at start",
+        "everything within 2 s of its coming",
+        stop_broker,
+        start_broker,
+        at_start=True,
+        sign=all_away,
+        recover=4,
+        hold=3,
+    ),
+    Fault(
+        "everything absent at start",
+        "back by itself",
+        close_everything,
+        open_everything,
+        at_start=True,
+        sign=all_away,
+        recover=7,
+        hold=2,
+    ),
+    Fault(
+        "broker restarted, remembering nothing",
+        "everything again within 2 s",
+        stop_broker,
+        forget_and_start,
+        sign=all_away,
+        recover=3,
+    ),
+    Fault(
+        "broker restarted, remembering all",
+        "nothing old is shown; fresh within 2 s",
+        stop_broker,
+        start_broker,
+        sign=all_away,
+        hold=6,
+        recover=3,
+    ),
+    Fault(
+        "broker restarted under 100 devices",
+        "everything again within 2 s",
+        stop_broker,
+        forget_and_start,
+        sign=all_away,
+        recover=4,
+        devices=100,
+        options={"stale_after": 15.0},
+        slow=True,
+    ),
+    Fault(
+        "broker accepts and hangs",
+        "unavailable in time; back by itself",
+        lambda made: made.mosquitto.pause(),
+        lambda made: made.mosquitto.resume(),
+        sign=all_away,
+        within=6,
+        hold=5,
+        recover=6,
+    ),
+    Fault(
+        "half-open line to the broker",
+        "unavailable in time; back by itself",
+        lambda made: made.lan.freeze(),
+        lambda made: made.lan.thaw(),
+        sign=all_away,
+        within=6,
+        recover=6,
+    ),
+    Fault("line to the broker flaps", "nothing untrue; back by itself", flap, steady, sign=all_away, hold=4, recover=4),
+    Fault(
+        "broker refuses the login, later accepts",
+        "back by itself",
+        credentials,
+        mend_password,
+        at_start=True,
+        sign=all_away,
+        hold=2,
+        recover=5,
+        options={"broker": {"users": {"oracle": "eyes", "bridge": "another"}}},
+    ),
+    Fault(
+        "another client with the bridge's client id",
+        "back each time",
+        same_client_id,
+        nothing,
+        sign=whatever,
+        recover=5,
+    ),
+    Fault("Home Assistant restarts", "all topics fresh within 1 s", births, hold=1),
+    Fault(
+        "a retained command",
+        "cleared, refused, never replayed",
+        retained_command,
+        nothing,
+        sign=whatever,
+        recover=6,
+        turning=False,
+        after=never_carried_out,
+    ),
+    # --- devices
+    Fault(
         "device silent",
-        "it goes away, the others stay",
-        lambda made: setattr(made.plant.faults(made.device), "silent", True),
-        lambda made: setattr(made.plant.faults(made.device), "silent", False),
+        "unavailable in time, the others stay",
+        device_fault("silent"),
+        device_fault("silent", value=False),
         sign=device_away,
         within=5.5,
         others_stay=True,
+        recover=8,
+    ),
+    Fault(
+        "device loses its connection",
+        "unavailable within 2 s, the others stay",
+        unplug,
+        plug_in,
+        sign=device_away,
+        within=2,
+        others_stay=True,
+    ),
+    Fault(
+        "device dies without a word",
+        "unavailable in time, the others stay",
+        device_fault("offline"),
+        plug_in,
+        sign=device_away,
+        within=5.5,
+        others_stay=True,
+    ),
+    Fault("device renamed", "announced anew, nobody else notices", rename, hold=0, during=new_name),
+    Fault(
+        "device removed",
+        "unavailable, then no ghost is left",
+        remove,
+        sign=gone_from_view,
+        within=20,
+        after=no_ghost,
+        others_stay=True,
+        devices=3,
+    ),
+    Fault("device added", "shown", add, sign=new_is_shown, within=15),
+    Fault(
+        "device replaced",
+        "the new one shown, no ghost of the old one",
+        replace,
+        sign=new_is_shown,
+        within=15,
+        after=no_ghost,
+    ),
+    Fault(
+        "frames garbled",
+        "unavailable in time, the others stay",
+        device_fault("garbled"),
+        device_fault("garbled", value=False),
+        sign=device_away,
+        within=5.5,
+        others_stay=True,
+        recover=8,
+    ),
+    Fault("every frame twice", "nobody notices", device_fault("duplicate"), hold=4),
+    Fault("frames late by 0.8 s", "nobody notices", cloud_fault("latency", 0.8), hold=6),
+    Fault("frames out of order", "nothing older than the timeout", out_of_order),
+    Fault("unknown fields and codes", "nobody notices", device_fault("unknown_keys"), hold=4),
+    # --- the clock
+    Fault("clock steps back by a year", "fresh within 3 s", clock(-YEAR), nothing, sign=whatever, recover=3, hold=6),
+    Fault("clock steps ahead by a year", "fresh within 3 s", clock(YEAR), nothing, sign=whatever, recover=3, hold=2),
+    Fault(
+        "clock steps back, device silent",
+        "unavailable in time all the same",
+        clock(-YEAR, silent=True),
+        sign=device_away,
+        within=5.5,
+    ),
+    # --- commands
+    Fault(
+        "acknowledgement dropped",
+        "one verdict; the truth is shown",
+        device_fault("drop_acks"),
+        sign=whatever,
+        turning=False,
+        during=expecting("applied", "unconfirmed"),
+        after=one_verdict_each,
+    ),
+    Fault(
+        "acknowledgement late",
+        "one verdict; the truth is shown",
+        device_fault("late_acks", 1.0),
+        sign=whatever,
+        turning=False,
+        during=expecting("applied"),
+        after=one_verdict_each,
+    ),
+    Fault(
+        "acknowledgement later than is waited for",
+        "one verdict; the truth is shown",
+        device_fault("late_acks", 3.0),
+        sign=whatever,
+        turning=False,
+        during=expecting("applied", "unconfirmed"),
+        after=one_verdict_each,
+    ),
+    Fault(
+        "acknowledgement twice",
+        "one verdict; the truth is shown",
+        device_fault("double_acks"),
+        sign=whatever,
+        turning=False,
+        during=expecting("applied"),
+        after=one_verdict_each,
+    ),
+    Fault(
+        "acknowledgement contradicts",
+        "refused; the truth is shown",
+        device_fault("contradict_acks"),
+        sign=whatever,
+        turning=False,
+        during=expecting("refused"),
+        after=one_verdict_each,
+    ),
+    Fault(
+        "command during an outage",
+        "carried out once, within its time",
+        close_cloud,
+        open_cloud,
+        sign=account_says(),
+        during=send_only,
+        recover=7,
+        turning=False,
+        after=then("applied"),
+    ),
+    Fault(
+        "command during an outage of IoT, twice cut",
+        "one verdict, one effect at most",
+        close_iot,
+        open_iot,
+        sign=account_says(),
+        during=send_only,
+        recover=7,
+        turning=False,
+        after=then("applied"),
+    ),
+    Fault(
+        "command older than its time to live",
+        "expired; never carried out",
+        close_cloud,
+        open_cloud,
+        sign=account_says(),
+        during=too_old,
+        recover=7,
+        turning=False,
+        after=not_carried_out,
+    ),
+    Fault(
+        "command before the first state",
+        "one verdict",
+        device_fault("silent"),
+        at_start=True,
+        sign=only_others,
+        within=10,
+        turning=False,
+        during=expecting("applied", "unconfirmed", "rejected", shown=False),
+        after=one_verdict_each,
+    ),
+    Fault(
+        "burst of 1000 commands",
+        "a verdict for each; the truth is shown",
+        sign=whatever,
+        turning=False,
+        during=burst,
+        # Mosquitto itself drops what a subscriber that is slow to acknowledge has not got by then.
+        options={"broker": {"extra": ("max_queued_messages 10000",)}},
+    ),
+    Fault(
+        "two publishers at once",
+        "a verdict for each; the truth is shown",
+        sign=whatever,
+        turning=False,
+        during=two_publishers,
+    ),
+    Fault(
+        "broker restarts before the verdict",
+        "the verdict comes all the same",
+        device_fault("late_acks", 1.0),
+        sign=whatever,
+        turning=False,
+        during=verdict_outlives_the_broker,
+        after=then("applied"),
+    ),
+    Fault(
+        "link breaks before the verdict",
+        "one verdict, one effect",
+        device_fault("late_acks", 1.0),
+        sign=whatever,
+        turning=False,
+        during=link_breaks_meanwhile,
+        after=then("applied", "unconfirmed"),
+    ),
+    Fault(
+        "stopped in the midst of everything",
+        "verdicts for all, goodbye, within 3 s",
+        sign=whatever,
+        turning=False,
+        during=stop_in_the_midst,
+    ),
+    # --- the machine
+    Fault("state_dir can not be used", "it works, and says so", no_directory, at_start=True, sign=all_shown, within=8),
+    Fault("state_dir lost while running", "nobody notices", lose_directory, hold=3),
+    Fault(
+        "state_dir lost over a restart",
+        "back by itself; one sign-in more",
+        lose_directory,
+        start_anew,
+        sign=whatever,
+        recover=8,
+        after=few_sign_ins(2),
+    ),
+    Fault(
+        "disk full",
+        "it works, and goes on",
+        full_disk,
+        at_start=True,
+        sign=all_shown,
+        within=15,
+        after=says_full,
+        options={"stale_after": 30.0},
+        program=True,
+    ),
+    Fault(
+        "kill -9",
+        "unavailable at once; back without a sign-in",
+        kill,
+        start_program,
+        sign=all_away,
+        within=2,
+        recover=10,
+        after=few_sign_ins(1),
+        options={"stale_after": 30.0},
+        program=True,
+    ),
+    Fault(
+        "SIGTERM",
+        "goodbye and exit code 0 within 3 s; back without a sign-in",
+        terminate,
+        start_program,
+        sign=all_away,
+        within=2,
+        recover=10,
+        after=few_sign_ins(1),
+        options={"stale_after": 30.0},
+        program=True,
+    ),
+    Fault(
+        "configuration broken while running",
+        "nobody notices",
+        break_configuration,
+        hold=3,
+        after=still_running,
+        options={"stale_after": 30.0},
+        program=True,
+    ),
+    Fault(
+        "device falls silent while the bridge is away",
+        "its old values are not shown",
+        away_and_silent,
+        sign=only_others,
+        within=8,
+        hold=2,
+    ),
+    Fault(
+        "device vanishes while the bridge is away",
+        "its old values are not shown",
+        away_and_gone,
+        sign=gone_from_view,
+        within=10,
+        hold=4,
+        devices=3,
+    ),
+    Fault(
+        "device excluded, another account broken",
+        "its old values are not shown",
+        away_and_excluded,
+        sign=gone_from_view,
+        within=10,
+        hold=4,
+        devices=3,
+    ),
+    Fault(
+        "connection closed while REST is away",
+        "nobody notices",
+        close_rest_and_cut,
+        hold=4,
+    ),
+    Fault(
+        "clock steps back a little, device silent",
+        "unavailable in time all the same",
+        clock(-3.0, silent=True),
+        sign=device_away,
+        within=5.5,
+    ),
+    Fault(
+        "broker loses its power, remembering an earlier moment",
+        "nothing old for longer than it takes to connect again",
+        lose_power,
+        start_broker,
+        sign=all_away,
+        hold=6,
+        recover=3,
+        forgiven=2.0,
+        options={"broker": {"extra": ("autosave_interval 1", "autosave_on_changes true")}},
     ),
 )

@@ -32,6 +32,10 @@ KEEPALIVE = 2
 """Seconds; how soon the consumer itself notices a broker that hangs."""
 
 
+WATCHER = "oracle"
+"""The consumer's user name, at brokers that ask for one."""
+
+
 class Truth(Protocol):
     """What knows how the devices really are."""
 
@@ -51,7 +55,7 @@ class Lie:
     truth: Any
 
     def __str__(self) -> str:
-        return f"at {self.at:.1f} s {self.device} showed {self.attribute} = {self.shown!r}; it is {self.truth!r}"
+        return f"{self.device} showed {self.attribute} = {self.shown!r}; it is {self.truth!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Consumer:
         while True:
             try:
                 async with aiomqtt.Client(
-                    self._address.host, self._address.port, keepalive=KEEPALIVE, timeout=5
+                    self._address.host, self._address.port, keepalive=KEEPALIVE, timeout=5, **login(self._address)
                 ) as client:
                     client.pending_calls_threshold = 10_000
                     await client.subscribe([(f"{self._base}/#", 1), ("homeassistant/#", 1)])
@@ -126,6 +130,12 @@ class Consumer:
         return self.document(f"{device}/state") or None
 
 
+def login(address: Address) -> dict[str, str]:
+    """The user name and password of those who watch, where the broker asks for them."""
+    users: Mapping[str, str] = getattr(address, "users", {})
+    return {"username": WATCHER, "password": users[WATCHER]} if WATCHER in users else {}
+
+
 class Oracle:
     """Judges a consumer's view against the truth, and times how faults are noticed and survived.
 
@@ -134,20 +144,30 @@ class Oracle:
         plant: what the devices really are.
         account: the account they belong to.
         timeout: seconds after which a value may not be shown any more, as declared.
+        clock: monotonic seconds.
 
     Attributes:
         lies: what was shown and was not true.
         samples: every look so far, oldest first.
     """
 
-    def __init__(self, consumer: Consumer, plant: Truth, *, account: str, timeout: float) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        plant: Truth,
+        *,
+        account: str,
+        timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.consumer = consumer
         self.lies: list[Lie] = []
         self.samples: deque[Sample] = deque(maxlen=20_000)
         self._plant = plant
         self._account = account
         self._timeout = timeout
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = clock()
         self._truths: dict[tuple[str, str], deque[tuple[float, Any]]] = {}
 
     async def run(self) -> None:
@@ -158,7 +178,7 @@ class Oracle:
 
     def look(self) -> Sample:
         """Compare now."""
-        now = time.monotonic()
+        now = self._clock()
         truths = self._plant.truth()
         for device, values in truths.items():
             for attribute, value in values.items():
@@ -195,7 +215,7 @@ class Oracle:
             else:
                 self._forget(known, now)
             if not any(_equal(value, true) for _, true in known):
-                self.lies.append(Lie(now - self._began, device, attribute, value, truth.get(attribute)))
+                self.lies.append(Lie(now, device, attribute, value, truth.get(attribute)))
 
     def _forget(self, known: deque[tuple[float, Any]], now: float) -> None:
         """A device that is gone has no truth any more; its last one fades after the timeout."""
@@ -207,7 +227,7 @@ class Oracle:
 
     async def until(self, condition: Callable[[Sample], object], limit: float) -> Sample | None:
         """The first look for which the condition holds; ``None`` when none does within the limit."""
-        end = time.monotonic() + limit
+        end = self._clock() + limit
         while (sample := self.look()).at < end:
             if condition(sample):
                 return sample

@@ -9,10 +9,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from navibridge import vendors
+from navibridge.demo.broker import Connect, encode
+from navibridge.vendors.navilink.simulated.appliance import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from navibridge.demo.cloud import SimulatedCloud
     from navibridge.simulation import RestFault, Simulator
 
 ATTRIBUTE = "target_temperature"
@@ -50,7 +53,9 @@ class Plant(Protocol):
     def plug_in(self, device: str) -> None: ...
     def report(self, device: str) -> None: ...
     def tell(self, device: str, payload: bytes) -> None: ...
+    def frame(self, device: str) -> bytes: ...
     def look_again(self) -> None: ...
+    def take_over(self, cloud: SimulatedCloud) -> None: ...
     def policy(self, allows: Callable[[str], bool]) -> None: ...
     def speed(self, **timing: Any) -> None: ...
 
@@ -136,6 +141,18 @@ class Navilink:
         mac = device.removeprefix("navilink_")
         self.simulator._publish(f"cmd/52/navilink-{mac}/res", payload)
 
+    def frame(self, device: str) -> bytes:
+        """What the device would say now."""
+        heater = self._heater(device)
+        return bytes(heater._message(Asked("cmd", "", 0x01000003), {"status": heater._status(0x01000003)}))
+
+    def take_over(self, cloud: SimulatedCloud) -> None:
+        """Somebody else connects with the bridge's client id."""
+        broker = cloud.broker(self.simulator.vendor)
+        for client in broker.clients.values():
+            connection = broker.attach(_Nowhere(), principal=client.principal)
+            connection.receive(encode(Connect(client.client_id)))
+
     def look_again(self) -> None:
         self.simulator.announce_maintenance()
 
@@ -150,6 +167,15 @@ class Navilink:
     def speed(self, **timing: Any) -> None:
         for name, value in timing.items():
             setattr(self.simulator.timing, name, value)
+
+
+class _Nowhere:
+    """A pipe that nobody reads."""
+
+    def write(self, packet: bytes) -> None: ...
+    def close(self) -> None: ...
+    def backlog(self) -> int:
+        return 0
 
 
 PLANTS: dict[str, Callable[..., Plant]] = {"navilink": Navilink}

@@ -18,6 +18,7 @@ class Relay:
         target: host and port, asked for each new connection.
 
     Attributes:
+        target: the same; may be changed.
         port: where it listens; kept while it is closed to newcomers.
         frozen: nothing passes; a connection that met this state stays dead ever after, as half-open ones do.
         lifetime: seconds after which each new connection is cut; ``None`` lets it live.
@@ -31,7 +32,7 @@ class Relay:
         self.lifetime: float | None = None
         self.slowness = 0.0
         self.accepted = 0
-        self._target = target
+        self.target = target
         self._server: asyncio.Server | None = None
         self._lines: set[_Line] = set()
 
@@ -80,7 +81,7 @@ class Relay:
         if self.lifetime is not None:
             timer = asyncio.get_running_loop().call_later(self.lifetime, line.cut)
         try:
-            await line.carry(reader, self._target())
+            await line.carry(reader, self.target())
         finally:
             self._lines.discard(line)
             if timer is not None:

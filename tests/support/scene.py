@@ -9,7 +9,10 @@ same code waits, only less long.
 from __future__ import annotations
 
 import asyncio
-import logging
+import resource
+import signal
+import subprocess
+import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import aiomqtt
 import orjson
 from support.mosquitto import Mosquitto
-from support.oracle import Consumer, Oracle, watching
+from support.oracle import Consumer, Oracle, login, watching
 from support.plants import PLANTS, Plant
 from support.relay import Relay
 
@@ -69,6 +72,9 @@ class Scene:
         sections: the configuration.
         scaled: options too short for a real house, by section.
         timing: the bridge's.
+        notes: what one step of a scenario keeps for the next.
+        bridge: in this process.
+        program: the bridge as a program of its own.
     """
 
     directory: Path
@@ -86,6 +92,7 @@ class Scene:
     skew: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
     bridge: Bridge | None = None
+    program: subprocess.Popen[bytes] | None = None
     _task: asyncio.Task[None] | None = None
     _sent: int = 0
 
@@ -138,12 +145,40 @@ class Scene:
             raise error
         assert not ended_by_itself, "the bridge has ended by itself"
 
+    def start_program(self, **limits: int) -> None:
+        """Start the bridge as a program of its own, with limits of the system (``RLIMIT_...``) on it."""
+        path = self.directory / "config.yaml"
+        path.write_bytes(orjson.dumps(self.sections | {"stale_after": 30}))
+
+        def limit() -> None:
+            for name, most in limits.items():
+                resource.setrlimit(getattr(resource, name), (most, most))
+
+        with (self.directory / "program.log").open("ab") as log:
+            self.program = subprocess.Popen(
+                [sys.executable, "-m", "navibridge", "run", "--config", str(path)],
+                stdout=log,
+                stderr=log,
+                preexec_fn=limit if limits else None,  # noqa: PLW1509 - this process has threads, but none that forks
+            )
+
+    async def end_program(self, number: signal.Signals) -> int:
+        """Send it a signal that ends it; its exit code."""
+        program, self.program = self.program, None
+        assert program is not None
+        program.send_signal(number)
+        return await asyncio.to_thread(program.wait, 15)
+
+    @property
+    def program_log(self) -> str:
+        return (self.directory / "program.log").read_text()
+
     async def publish(self, topic: str, payload: Any, *, retain: bool = False, qos: int = 1) -> None:
         """Publish on the broker, as a person with a program would."""
         await self.publish_all([(topic, payload)], retain=retain, qos=qos)
 
     async def publish_all(self, messages: list[tuple[str, Any]], *, retain: bool = False, qos: int = 1) -> None:
-        async with aiomqtt.Client(self.mosquitto.host, self.mosquitto.port) as client:
+        async with aiomqtt.Client(self.mosquitto.host, self.mosquitto.port, **login(self.mosquitto)) as client:
             client.pending_calls_threshold = 100_000
             await asyncio.gather(
                 *(
@@ -237,7 +272,7 @@ async def scene(
         account["sign_ins"] = 60
         built: dict[str, Any] = {
             "broker": {"host": mosquitto.host, "port": lan.port, "keepalive": 5},
-            "commands": {"spacing": 0.05, "timeout": 1.5, "ttl": 10},
+            "commands": {"spacing": 0.25, "timeout": 1.5, "ttl": 10},
             "accounts": {ACCOUNT: account},
             "state_dir": str(directory / "state"),
         }
@@ -261,5 +296,6 @@ async def scene(
                 # A frozen line would hold the farewells up.
                 for relay in (lan, rest, iot):
                     relay.thaw()
+                if made.program is not None:
+                    await made.end_program(signal.SIGKILL)
                 await asyncio.gather(turning, return_exceptions=True)
-                logging.getLogger(__name__).debug("scene over")
