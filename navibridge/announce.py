@@ -48,6 +48,13 @@ class Announcer:
         elif self._topics.parse_published(topic) is not None:
             self._left[topic] = b""
 
+    def leftovers(self) -> list[tuple[str, ...]]:
+        """The filters of what an earlier run may have left: of the bridge, and of each device that left a trace."""
+        published = map(self._topics.parse_published, self._left)
+        names = sorted({found.name for found in published if found is not None and found.of == "device"})
+        devices = [(*self._topics.configs_of(object_id(name)), *self._topics.retained_of(name)) for name in names]
+        return [self._topics.configs_of(self._bridge), *devices]
+
     def device(self, key: str, device: Device, account: str, unit: TemperatureUnit) -> list[Message]:
         """What to publish so that the device is announced as it is now."""
         document = discovery.device_document(device, self._topics, topic=key, account=account, unit=unit)

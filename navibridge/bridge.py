@@ -17,6 +17,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -37,7 +38,7 @@ from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChange
 from navibridge.transitions import Transitions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from navibridge.broker import Link
     from navibridge.config import Config, DeviceSettings
@@ -51,6 +52,9 @@ BACKSTOP: Final = 4
 
 AT_ONCE: Final = 50
 """How many devices' documents are made and published before other tasks get their turn."""
+
+AT_A_LOOK: Final = 3
+"""How many devices' retained messages are asked for together; one has some 300 with entities and values one by one."""
 
 KEPT_RESULTS: Final = 1000
 """How many verdicts wait for a broker that is away; the oldest go first."""
@@ -367,21 +371,36 @@ class Bridge:
             await self._flush(link)
 
     async def _look_around(self, link: Link) -> None:
-        """Learn what an earlier run left on the broker: discovery to be migrated or, later, cleared."""
+        """Learn what an earlier run left on the broker: discovery to be migrated or, later, cleared.
+
+        First who was here, then what there is of each, a few at a time: what a broker has to hand out at once beyond a
+        limit, it drops (Mosquitto a thousand), and others may keep more than that under the discovery prefix.
+        """
+        try:
+            await self._collect(link, self.topics.traces)
+            leftovers = self._announcer.leftovers()
+            for start in range(0, len(leftovers), AT_A_LOOK):
+                await self._collect(link, tuple(chain.from_iterable(leftovers[start : start + AT_A_LOOK])))
+        except TimeoutError:
+            log.debug("the broker did not echo; what an earlier run left is not tidied up")
+        self._looked_around = True
+
+    async def _collect(self, link: Link, filters: Sequence[str]) -> None:
+        """Have the announcer remember what is retained under these filters.
+
+        Raises:
+            TimeoutError: nobody can say whether that was all.
+        """
         self._scan = asyncio.get_running_loop().create_future()
-        leftovers = (*self.topics.configs, *self.topics.retained)
-        await link.subscribe(leftovers)
+        await link.subscribe(filters)
         # Retained messages come before what is published after the subscription: an echo says that all have come.
         await link.publish(self._echo, b"{}")
         try:
             async with asyncio.timeout(self.timing.look_around):
                 await self._scan
-        except TimeoutError:
-            log.debug("the broker did not echo; what an earlier run left is not tidied up")
         finally:
             self._scan = None
-            await link.unsubscribe(leftovers)
-        self._looked_around = True
+            await link.unsubscribe(filters)
 
     def mark_everything(self) -> None:
         """Everything has to be published again: a new broker connection, a birth, a request."""

@@ -196,6 +196,17 @@ class Topics:
         """The filters of everything that a bridge says, discovery aside; `parse_published` knows it all."""
         return (*self.retained, self.log, f"{self.base}/+/result", f"{self.base}/bridge/response/+")
 
+    def configs_of(self, object_id: str) -> tuple[str, ...]:
+        """The filters of one device's discovery messages, in both forms; none for an id that can not have any."""
+        if not _OBJECT_ID.fullmatch(object_id):
+            return ()
+        return (self.device_config(object_id), f"{self.prefix}/+/{object_id}/+/config")
+
+    @property
+    def traces(self) -> tuple[str, ...]:
+        """The filters of what tells who has been here: everything of the accounts, one topic of each device."""
+        return (f"{self.base}/bridge/account/+/+", f"{self.base}/+/availability")
+
     def retained_of(self, device: str) -> tuple[str, ...]:
         """The filters of everything retained of one device; ``+`` for all devices."""
         start = f"{self.base}/{device}"

@@ -363,6 +363,28 @@ async def test_what_an_earlier_run_left_is_tidied_up(mosquitto, listener, world,
         assert [message.topic for message in late.heard] == [foreign]
 
 
+async def test_what_is_left_is_found_among_more_than_a_broker_hands_out_at_once(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    world.devices["b2"] = gadget("Attic", "b2")
+    world.values["b2"] = {"room": 1.0}
+    entity = "homeassistant/climate/navibridge_acme_b2/climate/config"
+    async with acme.running(acme.settings(mosquitto.port, discovery={"format": "entity"}), tmp_path):
+        await listener.wait_for("navibridge/acme_b2/state")
+        await listener.wait_for(entity)
+    others = {"name": "x", "state_topic": "y", "origin": {"name": "others"}}
+    for number in range(1500):
+        await listener.publish_json(f"homeassistant/sensor/others_{number}/x/config", others, retain=True)
+    del world.devices["b2"]
+    await listener.publish("navibridge/attic (old)/availability", "online", retain=True)
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(entity, lambda heard: heard.payload == b"")
+        await listener.wait_for("navibridge/attic (old)/availability", lambda heard: heard.payload == b"")
+        await listener.wait_for(
+            "homeassistant/climate/navibridge_acme_a1/climate/config", lambda heard: heard.payload == b""
+        )
+
+
 async def test_topics_of_single_values_go_with_the_option(mosquitto, listener, world, tmp_path) -> None:
     async with acme.running(acme.settings(mosquitto.port, attribute_topics=True), tmp_path):
         await listener.wait_for(f"{BASE}/value/room", lambda heard: heard.text == "20.0")

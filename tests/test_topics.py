@@ -233,3 +233,6 @@ def test_what_is_left_of_devices_and_accounts_that_are_gone(topics: Topics) -> N
 def test_the_filters_of_what_is_kept(topics: Topics) -> None:
     assert topics.retained_of("d") == (topics.state("d"), topics.availability("d"), f"{topics.base}/d/value/+")
     assert set(topics.retained_of("+")) < set(topics.retained)
+    assert set(topics.traces) < set(topics.retained)
+    assert topics.configs_of("x") == ("homeassistant/device/x/config", "homeassistant/+/x/+/config")
+    assert topics.configs_of("attic (old)") == ()
