@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from navibridge.broker import Link
-    from navibridge.config import Config, DeviceSettings
+    from navibridge.config import AccountSettings, Config, DeviceSettings
     from navibridge.store import Store
     from navibridge.web import Web
 
@@ -150,6 +150,7 @@ class Bridge:
         self._settings: dict[str, DeviceSettings] = {}
         self._counters: dict[str, Any] = store.load("counters")
         self._wake = asyncio.Event()
+        self._at_rest = asyncio.Event()
         self._looked_around = False
         self._last_birth = float("-inf")
         self._info_changed = True
@@ -185,12 +186,26 @@ class Bridge:
         return Account(
             name,
             settings.vendor,
-            vendors.load(settings.vendor).open_session(settings, context),
+            self.open_session(settings, context),
             event=self._take_event,
             changed=self._account_changed,
             clock=self._clock,
             backoff=self.timing.account_retry,
         )
+
+    def open_session(self, settings: AccountSettings, context: vendors.Context) -> vendors.Session:
+        """The session of an account; a replay has others."""
+        return vendors.load(settings.vendor).open_session(settings, context)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass for the ticker; in a replay it is the capture's."""
+        await asyncio.sleep(seconds)
+
+    async def settled(self) -> None:
+        """Wait until everything that is marked now has been published."""
+        while not self._at_rest.is_set() or self._wake.is_set():
+            await self._at_rest.wait()
+            await asyncio.sleep(0)
 
     # ------------------------------------------------------------------ running
 
@@ -366,7 +381,11 @@ class Bridge:
         # Last, since from here on the devices are believed: by now nothing that an outage made old stands there.
         await link.publish(self.topics.bridge_state, ONLINE, retain=True)
         while True:
-            await self._wake.wait()
+            self._at_rest.set()
+            try:
+                await self._wake.wait()
+            finally:
+                self._at_rest.clear()
             self._wake.clear()
             await self._flush(link)
 
@@ -817,7 +836,7 @@ class Bridge:
         now, timing = self._monotonic(), self.timing
         next_health, next_keep, next_refresh = now + timing.health, now + timing.keep, now + self.config.refresh
         while True:
-            await asyncio.sleep(timing.tick)
+            await self.sleep(timing.tick)
             self._notice_changes()
             now = self._monotonic()
             if now >= next_health:

@@ -6,7 +6,7 @@
     get, set  one device, once                   decode    a payload, field by field
     record    a CSV of the tank                  schema    the configuration's JSON Schema
     clean     what is retained for nobody        health    whether the bridge is well, for container checks
-    acl       access rules for Mosquitto
+    acl       access rules for Mosquitto         capture, replay  what the clouds say, kept and told again
 
 Each command is a module of that name, or stands beside its sibling. `outcome` says how a command ends, `settings` what
 is configured, `observer` how a running bridge is seen and asked. Whatever is heavy is imported inside the commands, so
@@ -24,7 +24,21 @@ from typing import Annotated
 import typer
 
 from navibridge import __version__
-from navibridge.cli import acl, check, control, decode, demo, devices, health, record, run, simulate, upkeep, watch
+from navibridge.cli import (
+    acl,
+    capture,
+    check,
+    control,
+    decode,
+    demo,
+    devices,
+    health,
+    record,
+    run,
+    simulate,
+    upkeep,
+    watch,
+)
 from navibridge.cli.outcome import Program
 
 app = typer.Typer(
@@ -73,6 +87,8 @@ app.command("get")(control.get)
 app.command("set", no_args_is_help=True)(control.set_values)
 app.command("decode")(decode.decode)
 app.command("record")(record.record)
+app.command("capture")(capture.capture)
+app.command("replay")(capture.replay)
 app.command("schema")(upkeep.schema)
 app.command("clean")(upkeep.clean)
 app.command("acl")(acl.acl)

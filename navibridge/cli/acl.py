@@ -2,7 +2,7 @@
 
 # typer reads annotations at run time, and what is heavy is imported where it is used, so that `navibridge --help` is
 # quick; options are named by those who use them.
-# ruff: noqa: PLC0415, PLR0917, TC001
+# ruff: noqa: PLC0415, PLR0917
 
 from __future__ import annotations
 

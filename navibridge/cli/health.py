@@ -6,7 +6,7 @@ the bridge said of itself last.
 
 # typer reads annotations at run time, and what is heavy is imported where it is used, so that `navibridge --help` is
 # quick.
-# ruff: noqa: PLC0415, TC001
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

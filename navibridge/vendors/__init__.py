@@ -11,6 +11,7 @@ A vendor is one folder here. Its package exports, by these names:
     DEMO           the options of `simulator` that make a lively demo
     DIALECTS       the ways its simulated devices can speak (the option ``dialects``); empty for just one
     servers        (settings) -> the servers that an account needs: for the `check` command
+    PRIVATE        what captures must not show, a `navibridge.capture.Private`; without it there are none
 
 The package's ``__init__`` imports nothing heavy: `Settings` is needed to check a configuration, the rest is imported
 inside the functions when it is used. Folders are found by looking; adding a vendor edits no other file.
@@ -28,6 +29,7 @@ from navibridge.network import Network
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
+    from navibridge.capture import Private
     from navibridge.config import AccountSettings, DeviceSettings
     from navibridge.model import Device, Event, Explained, Kind, Scalar, Values
     from navibridge.simulation import Simulator
@@ -126,6 +128,7 @@ class Vendor(Protocol):
     Settings: type[AccountSettings]
     KINDS: tuple[Kind, ...]
     DEMO: Mapping[str, Any]
+    PRIVATE: Private
     DIALECTS: tuple[str, ...]
 
     def open_session(self, settings: AccountSettings, context: Context) -> Session:

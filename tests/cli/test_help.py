@@ -21,8 +21,12 @@ COMMANDS = (
     "set",
     "decode",
     "record",
+    "capture",
+    "replay",
     "schema",
     "clean",
+    "acl",
+    "health",
 )
 
 

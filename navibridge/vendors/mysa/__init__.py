@@ -18,11 +18,13 @@ from navibridge.vendors import Server
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from navibridge.capture import Private
     from navibridge.model import Explained, Kind
     from navibridge.simulation import Simulator
     from navibridge.vendors import Context, Session
 
     KINDS: tuple[Kind, ...]
+    PRIVATE: Private
 
 TITLE: Final = "Mysa"
 
@@ -135,9 +137,13 @@ def servers(settings: Settings) -> tuple[Server, ...]:
 
 
 def __getattr__(name: str) -> Any:
-    """`KINDS`, the device tables: made when they are first asked for."""
+    """`KINDS`, the device tables, and `PRIVATE`, for captures: made when they are first asked for."""
     if name == "KINDS":
         from navibridge.vendors.mysa.devices import KINDS as kinds  # noqa: N811, PLC0415 - as above
 
         return kinds
+    if name == "PRIVATE":
+        from navibridge.vendors.mysa.private import PRIVATE as private  # noqa: N811, PLC0415 - as above
+
+        return private
     raise AttributeError(name)
