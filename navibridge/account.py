@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from navibridge.errors import AuthError, LinkError, NavibridgeError
@@ -162,6 +162,10 @@ class Account:
             error.what_to_do,
         )
         self._down(error.reason, str(error), error.what_to_do)
+
+    def shift(self, step: float) -> None:
+        """The clock was set, by so many seconds: the state has lasted as long as before."""
+        self.state = replace(self.state, since=self.state.since + step)
 
     def _down(self, reason: str, detail: str, what_to_do: str) -> None:
         self.up.clear()

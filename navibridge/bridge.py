@@ -62,6 +62,9 @@ KEPT_RESULTS: Final = 1000
 KEPT_LOG_LINES: Final = 100
 """The same for lines of the log."""
 
+CLOCK_STEP: Final = 0.5
+"""Seconds between two looks at the clock by which it is no longer slow or fast, but was set."""
+
 ONLINE: Final = b"online"
 OFFLINE: Final = b"offline"
 
@@ -132,6 +135,7 @@ class Bridge:
         self.cache = Cache()
         self.metrics = Metrics()
         self.started = clock()
+        self._ahead = clock() - monotonic()
         self._store = store
         self._clock = clock
         self._monotonic = monotonic
@@ -293,6 +297,7 @@ class Bridge:
     # ------------------------------------------------------------------ up: events of the accounts
 
     def _take_event(self, account: Account, event: Event) -> None:
+        self._mind_the_clock()
         match event:
             case Found(device):
                 self._found(account, device)
@@ -545,9 +550,9 @@ class Bridge:
         now = self._clock()
         stale_after = self._stale_after(key, state)
         availability = ONLINE if state.available(now, stale_after) else OFFLINE
-        if self._shown_availability.get(key) != availability:
-            self._shown_availability[key] = availability
-            yield Message(self.topics.availability(key), availability, retain=True)
+        # Going, it is said to be away before anything else; coming, last, so that nothing old is believed in between.
+        if availability == OFFLINE:
+            yield from self._availability(key, availability)
         document = state.document(now, stale_after=stale_after, unit=self._unit(key), raw=self._settings[key].raw)
         if state.seen_at is None:
             return  # nothing is known yet: what an earlier run retained is not overwritten by a document of nulls
@@ -559,6 +564,13 @@ class Bridge:
                 if text is not None and shown.get(name) != text:
                     shown[name] = text
                     yield Message(self.topics.value(key, name), text, retain=True)
+        if availability == ONLINE:
+            yield from self._availability(key, availability)
+
+    def _availability(self, key: str, availability: bytes) -> Iterator[Message]:
+        if self._shown_availability.get(key) != availability:
+            self._shown_availability[key] = availability
+            yield Message(self.topics.availability(key), availability, retain=True)
 
     def _unit(self, key: str) -> TemperatureUnit:
         settings = self._settings.get(key)
@@ -851,9 +863,26 @@ class Bridge:
                 self.cache.mark_all()
                 self._wake.set()
 
+    def _mind_the_clock(self) -> None:
+        """What was observed before the clock was set is as old as before; small machines start with a wrong one."""
+        ahead = self._clock() - self._monotonic()
+        step, self._ahead = ahead - self._ahead, ahead
+        if abs(step) < CLOCK_STEP:
+            return
+        log.info("the clock was set %s by %.0f s", "forward" if step > 0 else "back", abs(step))
+        for state in self.cache.values():
+            state.shift(step)
+        for account in self.accounts.values():
+            account.shift(step)
+
     def _notice_changes(self) -> None:
-        """Devices and accounts whose availability changed because time passed."""
+        """Devices and accounts whose availability changed because time passed, and values that have had their time."""
+        self._mind_the_clock()
+        now = self._clock()
         for key, state in self.cache.items():
+            if now > state.fades_at:
+                self.cache.mark(key)
+                self._wake.set()
             availability = ONLINE if self._available(key, state) else OFFLINE
             if self._shown_availability.get(key, availability) != availability:
                 if state.present and availability == OFFLINE:

@@ -422,6 +422,8 @@ class Kind:
         attributes: every row.
         composites: what is shown as one thing.
         ignored: per form, fields that are part of the envelope and carry no state.
+        fleeting: the forms that say how a device is at the moment; what arrives in these alone is not shown any longer
+            than the device's timeout, whatever else it still says.
         derive: further values from the values before and now (merged, this frame included). Pure; sees
             no clock.
         split: how the changes of one command are distributed over messages, in order.
@@ -432,9 +434,11 @@ class Kind:
     attributes: tuple[Attribute, ...]
     composites: tuple[Composite, ...] = ()
     ignored: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    fleeting: frozenset[str] = frozenset()
     derive: Callable[[Values, Values], Values] = derive_nothing
     split: Callable[[Mapping[str, Scalar]], tuple[Mapping[str, Scalar], ...]] = one_by_one
     by_key: Mapping[str, Attribute] = field(init=False)
+    fading: tuple[str, ...] = field(init=False)
     _readers: Mapping[str, Mapping[str, tuple[tuple[str, Callable[[Raw], Value]], ...]]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -453,6 +457,9 @@ class Kind:
                 if key not in by_key:
                     raise ValueError(f"{self.name}: {composite.key}.{role} names no attribute: {key}")
         object.__setattr__(self, "by_key", MappingProxyType(by_key))
+        forms = {row.key: {wire.form for wire in row.reads} for row in self.attributes}
+        fading = tuple(key for key, reads in forms.items() if reads and reads <= self.fleeting)
+        object.__setattr__(self, "fading", fading)
         object.__setattr__(self, "_readers", MappingProxyType(readers))
 
     def decode(self, form: str, fields: Mapping[str, Raw]) -> Decoded:

@@ -7,6 +7,7 @@ again at any time, and nothing has to be queued while the broker is away.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -48,6 +49,7 @@ class DeviceState:
         present: what the cloud, or the device's silence, says of its connection.
         reason: why it is not present.
         unknown: raw fields and values that no table lists.
+        fades_at: when the next value will have been shown for too long, though the device speaks.
     """
 
     device: Device
@@ -59,6 +61,7 @@ class DeviceState:
     present: bool = True
     reason: str = ""
     unknown: dict[str, Raw] = field(default_factory=dict)
+    fades_at: float = math.inf
 
     def merge(self, reading: Reading, now: float) -> frozenset[str]:
         """Take a reading in; returns the raw names that are unknown and kept from here on."""
@@ -119,6 +122,30 @@ class DeviceState:
         """Whether nothing has been seen for too long; a time too far ahead tells nothing, the clock was set back."""
         return self.seen_at is None or abs(now - self.seen_at) > stale_after
 
+    def shift(self, step: float) -> None:
+        """The clock was set, by so many seconds: everything is as old as it was before."""
+        if self.seen_at is not None:
+            self.seen_at += step
+        self.stamps = {key: stamp + step for key, stamp in self.stamps.items()}
+        self.fades_at += step
+
+    def live(self, now: float, stale_after: float) -> Values:
+        """The values as they may be shown: without those that the device leaves out of what it says by now."""
+        oldest, faded = math.inf, []
+        for key in self.device.kind.fading:
+            stamp = self.stamps.get(key)
+            if stamp is None or self.values.get(key) is None:
+                continue
+            if now - stamp > stale_after:
+                faded.append(key)
+            elif stamp < oldest:
+                oldest = stamp
+        self.fades_at = oldest + stale_after
+        if not faded:
+            return self.values
+        left = {**self.values, **dict.fromkeys(faded)}
+        return {**left, **self.device.kind.derive(self.values, left)}
+
     def available(self, now: float, stale_after: float) -> bool:
         """Whether the device's values are worth showing: it is there, and it spoke lately."""
         return self.present and not self.stale(now, stale_after)
@@ -136,7 +163,8 @@ class DeviceState:
     ) -> dict[str, Any]:
         """The state document: one flat object, every announced attribute present, ``None`` for unknown."""
         problems = self.problems(now, stale_after)
-        values = self.values
+        # A device that is gone shows what it said last, and that it is gone.
+        values = self.live(now, stale_after) if self.available(now, stale_after) else self.values
         document: dict[str, Any] = {
             row.key: shown(values.get(row.key), row.quantity, unit)
             for row in self.device.attributes
@@ -222,6 +250,10 @@ class Cache:
 
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._states))
+
+    def values(self) -> Iterator[DeviceState]:
+        """Every device's state."""
+        return iter(tuple(self._states.values()))
 
     def items(self) -> tuple[tuple[str, DeviceState], ...]:
         """Every device's key and state."""

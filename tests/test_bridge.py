@@ -78,8 +78,8 @@ async def test_from_start_to_first_state(mosquitto, listener, world, tmp_path) -
         "navibridge/bridge/account/home/availability",
         "homeassistant/device/navibridge_bridge/config",
         CONFIG,
-        f"{BASE}/availability",
         f"{BASE}/state",
+        f"{BASE}/availability",
         "navibridge/bridge/state",
     ]
     assert [topic for topic in order if topic in wanted] == wanted
@@ -307,14 +307,14 @@ async def test_a_birth_brings_everything_again_and_births_together_count_as_one(
     mosquitto, listener, world, tmp_path
 ) -> None:
     async with acme.running(acme.settings(mosquitto.port), tmp_path):
-        await listener.wait_for(f"{BASE}/state")
+        await listener.wait_for("navibridge/bridge/state", lambda heard: heard.text == "online")
         since = listener.mark()
         for _ in range(3):
             await listener.publish("homeassistant/status", "online", qos=0)
         await listener.publish("homeassistant/status", "offline", qos=0)
-        await listener.wait_for(f"{BASE}/state", since=since, timeout=2)
+        await listener.wait_for(f"{BASE}/availability", since=since, timeout=2)
         order = [message.topic for message in listener.heard[since:]]
-        assert order.index(CONFIG) < order.index(f"{BASE}/availability") < order.index(f"{BASE}/state")
+        assert order.index(CONFIG) < order.index(f"{BASE}/state") < order.index(f"{BASE}/availability")
         await listener.publish(f"{BASE}/set/lamp", "ON")
         await verdict(listener, verdict="applied")
         assert len(listener.all(CONFIG, since=since)) == 1
@@ -403,7 +403,8 @@ async def test_silence_makes_a_device_unavailable_and_a_word_brings_it_back(
     now = time.time()
     async with acme.running(acme.settings(mosquitto.port, devices=devices), tmp_path) as bridge:
         await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
-        bridge._clock = lambda: now + 60
+        passed = time.monotonic() + 60
+        bridge._clock, bridge._monotonic = lambda: now + 60, lambda: passed
         await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "offline")
         state = await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["stale"])
         assert state.json["problem"] is True

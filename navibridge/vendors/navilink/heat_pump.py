@@ -1120,6 +1120,7 @@ _GROUPS: Final = (
 HEAT_PUMP: Final = Kind(
     name="heat_pump_water_heater",
     manufacturer="Navien",
+    fleeting=frozenset({"status", "packed"}),
     attributes=(
         *_MAIN,
         *_GENERAL,
