@@ -70,7 +70,8 @@ def words(error: NavibridgeError) -> str:
             head = "the configuration has a problem" if count == 1 else f"the configuration has {count} problems"
             return "\n  ".join([f"{head}:", *(str(problem) for problem in error.problems)])
         case AuthError() | LinkError() if error.what_to_do:
-            return f"{str(error).rstrip('.')}. {error.what_to_do}"
+            said = str(error).rstrip(".")
+            return f"{said}{'' if said.endswith('?') else '.'} {error.what_to_do}"
         case FrameError():
             return f"it can not be decoded: {error}"
         case _:

@@ -100,6 +100,9 @@ def _set_faults(faults: Faults, wanted: Mapping[str, str]) -> None:
         typer.BadParameter: there is no such fault, or it takes no such value.
     """
     kinds = {name: kind for name, kind in get_type_hints(type(faults), *_faults_names()).items() if name != "lose"}
+    if "help" in wanted:
+        typer.echo(f"Faults: {', '.join(kinds)}")
+        raise typer.Exit
     for name, text in wanted.items():
         if name not in kinds:
             raise typer.BadParameter(f"{name!r} is none of {', '.join(kinds)}", param_hint="--fault")

@@ -38,7 +38,7 @@ DIALECTS: Final = ()
 _Address: TypeAlias = Annotated[
     str,
     Field(
-        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+        pattern=r"^(https://[^\s/?#]+|http://127\.0\.0\.1(:\d+)?)(/[^\s?#]*)?$",
         json_schema_extra={"x-allowed": "an address that begins with https://"},
     ),
 ]

@@ -54,7 +54,7 @@ class Settings(AccountSettings):
     vendor: Literal["navilink"] = Field("navilink", description="The vendor's name, as its folder is called.")
     api_url: str = Field(
         "https://nlus.naviensmartcontrol.com/api/v2.1",
-        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+        pattern=r"^(https://[^\s/?#]+|http://127\.0\.0\.1(:\d+)?)(/[^\s?#]*)?$",
         description="Address of the REST service.",
         json_schema_extra={"x-allowed": "an address that begins with https://"},
     )
