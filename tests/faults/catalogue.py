@@ -1127,4 +1127,13 @@ FAULTS: tuple[Fault, ...] = (
         forgiven=2.0,
         options={"broker": {"extra": ("autosave_interval 1", "autosave_on_changes true")}},
     ),
+    Fault(
+        "device leaves one value out of all it says",
+        "that value is unknown in time, the others stay",
+        lambda made: made.plant.leave_out(made.device),
+        sign=lambda made, _: made.consumer.document(f"{made.device}/state").get(ATTRIBUTE) is None,
+        within=5.5,
+        hold=2,
+        others_stay=True,
+    ),
 )

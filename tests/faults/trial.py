@@ -23,7 +23,7 @@ Step = Callable[[Scene], Awaitable[None] | None]
 Sign = Callable[[Scene, Sample], bool]
 """How a fault shows."""
 
-AT_ONCE = 6
+AT_ONCE = 14
 """Scenarios that run at the same time; nearly all of their time is waiting."""
 
 

@@ -75,6 +75,8 @@ class Consumer:
         topics: the newest payload of each topic, as far as the connection stands.
         connected: whether it does.
         verdicts: every result heard, whatever the connection did in between.
+        arrived: when something came last, by topic.
+        seen: everything that came, as far as one cares to remember.
     """
 
     def __init__(self, address: Address, base: str = "navibridge") -> None:
@@ -82,6 +84,7 @@ class Consumer:
         self.connected = False
         self.verdicts: list[dict[str, Any]] = []
         self.arrived: dict[str, float] = {}
+        self.seen: deque[tuple[str, bytes]] = deque(maxlen=2000)
         self._address = address
         self._base = base
 
@@ -106,6 +109,7 @@ class Consumer:
 
     def _take(self, topic: str, payload: bytes) -> None:
         self.arrived[topic] = time.monotonic()
+        self.seen.append((topic, payload))
         if topic.endswith("/result"):
             self.verdicts.append(orjson.loads(payload))
         elif payload:
