@@ -374,7 +374,7 @@ async def test_what_is_left_is_found_among_more_than_a_broker_hands_out_at_once(
         await listener.wait_for(entity)
     others = {"name": "x", "state_topic": "y", "origin": {"name": "others"}}
     for number in range(1500):
-        await listener.publish_json(f"homeassistant/sensor/others_{number}/x/config", others, retain=True)
+        await listener.publish_json(f"homeassistant/sensor/others_{number}/x/config", others, retain=True, qos=0)
     del world.devices["b2"]
     await listener.publish("navibridge/attic (old)/availability", "online", retain=True)
     async with acme.running(acme.settings(mosquitto.port), tmp_path):

@@ -23,8 +23,7 @@ QUICK = {"answer": (0.0, 0.05), "notice": (0.05, 0.1), "control_interval": 0.1}
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory and home."""
     for name in [name for name in os.environ if name.startswith(("NAVIBRIDGE_", "NAVILINK_", "MYSA_", "XDG_"))]:
-        if name != "NAVIBRIDGE_REQUIRE_MOSQUITTO":
-            monkeypatch.delenv(name)
+        monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -508,7 +508,7 @@ def test_whatever_goes_out_is_one_of_the_four(given_message: dict[str, Any]) -> 
 
 def test_nobody_else_spells_a_topic_or_publishes_anything_but_an_outgoing() -> None:
     for path in Path(frames.__file__).parent.glob("*.py"):
-        if path.name == "frames.py":
+        if path.name in ("frames.py", "private.py"):  # the second finds ids in topics, to hide them in captures
             continue
         text = path.read_text()
         assert "/v1/dev" not in text, path.name

@@ -1,7 +1,7 @@
 """A real Mosquitto for tests: a process of its own, on a free port of the loopback interface.
 
 Where the program is not installed, a container does; where Docker does not answer either, the embedded broker stands
-in, so that the suite can be tried anywhere. ``NAVIBRIDGE_REQUIRE_MOSQUITTO=1`` forbids that: absence is a failure then.
+in, so that the suite can be tried anywhere. ``REQUIRE_MOSQUITTO=1`` forbids that: absence is a failure then.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BrokerKind = Literal["process", "container", "embedded"]
 
-REQUIRED = "NAVIBRIDGE_REQUIRE_MOSQUITTO"
+REQUIRED = "REQUIRE_MOSQUITTO"
 IMAGE = "eclipse-mosquitto:2"
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
