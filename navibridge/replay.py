@@ -9,6 +9,7 @@ on. So the same messages are published in the same order at any speed.
 from __future__ import annotations
 
 import asyncio
+import random
 import selectors
 import tempfile
 from collections import defaultdict, deque
@@ -85,7 +86,7 @@ class _Jump(selectors.DefaultSelector):
 
 
 class _VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in which waiting takes no time.
+    """An event loop in which waiting takes no time. Work in threads would be overtaken; sessions have none.
 
     Args:
         began: seconds since the epoch when it starts.
@@ -140,12 +141,17 @@ def story(settings: config.Config, head: Head, lines: Iterable[Line]) -> list[St
     for line in lines:
         of_account[line.account].append(line)
     steps: list[Step] = []
-    for name in head.accounts:
-        with (
-            tempfile.TemporaryDirectory(prefix="navibridge-replay-") as directory,
-            asyncio.Runner(loop_factory=partial(_VirtualLoop, head.at)) as runner,
-        ):
-            steps += runner.run(_live(name, settings, of_account[name], Store(Path(directory))))
+    chance = random.getstate()
+    try:
+        for name in head.accounts:
+            random.seed(name)  # pauses have jitter, and each replay shall have the same
+            with (
+                tempfile.TemporaryDirectory(prefix="navibridge-replay-") as directory,
+                asyncio.Runner(loop_factory=partial(_VirtualLoop, head.at)) as runner,
+            ):
+                steps += runner.run(_live(name, settings, of_account[name], Store(Path(directory))))
+    finally:
+        random.setstate(chance)
     return sorted(steps, key=lambda step: step.at)
 
 

@@ -49,6 +49,8 @@ def test_every_vendor_keeps_the_contract(name: str) -> None:
     assert vendor.TITLE
     assert issubclass(vendor.Settings, config.AccountSettings)
     assert vendor.KINDS
+    assert vendor.PRIVATE.names
+    assert vendor.PRIVATE.patterns
     assert vendor.DEMO is not None
     assert isinstance(vendor.DIALECTS, tuple)
     assert all(callable(getattr(vendor, part)) for part in ("open_session", "explain", "simulator"))

@@ -80,6 +80,44 @@ async def test_the_rules_allow_what_is_needed_and_nothing_more(
     assert len(simulator.received_controls) == 2
 
 
+async def test_under_the_rules_nothing_of_an_earlier_run_stays_behind(
+    start_mosquitto: Callable[..., Awaitable[Mosquitto]], broker_kind: BrokerKind, tmp_path: Path
+) -> None:
+    """What an earlier run left is seen, and may be cleared: another format, a device that is gone."""
+    if broker_kind == "embedded":
+        pytest.skip("the embedded broker knows no access rules")
+    broker = await start_mosquitto(users=PASSWORDS, acl=rules(Topics(), Users("navibridge")))
+    own = {"username": "navibridge", "password": PASSWORDS["navibridge"]}
+    assistant = {"username": "homeassistant", "password": PASSWORDS["homeassistant"]}
+    earlier = f"homeassistant/device/navibridge_{DEVICE}/config"
+    gone = "navilink_02005e530002"
+    for devices, form in ((2, "device"), (1, "entity")):
+        simulator = vendors.load("navilink").simulator(devices, answer=(0.0, 0.02))
+        async with (
+            listening(broker, "navibridge/#", "homeassistant/#", **assistant) as heard,
+            house(
+                broker,
+                tmp_path / form,
+                {"home": simulator},
+                observer=assistant,
+                broker=own,
+                discovery={"format": form},
+            ) as made,
+            made.bridge(),
+        ):
+            await made.state(DEVICE, timeout=15)
+            if form == "device":
+                await heard.wait_for(earlier, lambda message: message.payload)
+                await made.state(gone, timeout=15)
+            else:
+                for topic in (earlier, f"navibridge/{gone}/state", f"navibridge/{gone}/availability"):
+                    await heard.wait_for(topic, lambda message: not message.payload)
+    async with listening(broker, "navibridge/#", "homeassistant/#", **assistant) as late:
+        await late.wait_for("navibridge/bridge/state")
+        await late.wait_for(f"navibridge/{DEVICE}/state")
+        assert not [message.topic for message in late.heard if gone in message.topic or message.topic == earlier]
+
+
 def test_rules_follow_the_configuration(configure: Callable[..., Path]) -> None:
     configure(broker={"base_topic": "house/bridge", "username": "me"}, discovery={"prefix": "ha"})
     ended = invoke("acl")

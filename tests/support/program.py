@@ -58,6 +58,15 @@ def invoke(*arguments: str, stdin: str | bytes | None = None) -> Ended:
     return Ended(result.exit_code, result.stdout, result.stderr)
 
 
+async def invoked(*arguments: str) -> Ended:
+    """Run a command in a process of its own, in the working directory and environment of the test, and wait for it."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
 class Running:
     """A command in a process of its own; its lines are read as they come."""
 
