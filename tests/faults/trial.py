@@ -23,7 +23,7 @@ Step = Callable[[Scene], Awaitable[None] | None]
 Sign = Callable[[Scene, Sample], bool]
 """How a fault shows."""
 
-AT_ONCE = 14
+AT_ONCE = 8
 """Scenarios that run at the same time; nearly all of their time is waiting."""
 
 
@@ -73,6 +73,7 @@ class Fault:
         options: of the scene.
         forgiven: seconds after the healing in which the broker speaks for itself, from its memory of an earlier moment;
             nobody but the broker could do anything about it.
+        busy: it keeps the processor busy, so that others at the same time would be late.
         slow: it is not for every day.
         program: the bridge is a program of its own, with times as they are in real houses.
     """
@@ -93,6 +94,7 @@ class Fault:
     turning: bool = True
     options: dict[str, Any] = field(default_factory=dict)
     forgiven: float = 0.0
+    busy: bool = False
     slow: bool = False
     program: bool = False
 
@@ -234,7 +236,9 @@ async def play_all(
         told(outcome)
         return outcome
 
-    return list(await asyncio.gather(*(one(fault) for fault in sorted(faults, key=lambda one: not one.slow))))
+    calm = [fault for fault in faults if not fault.busy]
+    outcomes = await asyncio.gather(*(one(fault) for fault in sorted(calm, key=lambda fault: not fault.slow)))
+    return [*outcomes, *[await one(fault) for fault in faults if fault.busy]]
 
 
 __all__ = [

@@ -18,7 +18,7 @@ import aiomqtt
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from support.listener import Address
 
@@ -41,6 +41,10 @@ class Truth(Protocol):
 
     def truth(self) -> Mapping[str, Mapping[str, Any]]:
         """The values of each device's attributes, by the device's topic; a device that is gone is not there."""
+        ...
+
+    def passed(self) -> Sequence[tuple[str, str, Any]]:
+        """What was true for a moment since this was asked last: device, attribute, value."""
         ...
 
 
@@ -183,6 +187,8 @@ class Oracle:
     def look(self) -> Sample:
         """Compare now."""
         now = self._clock()
+        for device, attribute, value in self._plant.passed():
+            self._remember(device, attribute, value, now)
         truths = self._plant.truth()
         for device, values in truths.items():
             for attribute, value in values.items():

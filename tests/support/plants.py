@@ -5,6 +5,7 @@ Another vendor joins by a class of its own here and a line in `PLANTS`.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,6 +39,7 @@ class Plant(Protocol):
     @property
     def devices(self) -> list[str]: ...
     def truth(self) -> Mapping[str, Mapping[str, Any]]: ...
+    def passed(self) -> list[tuple[str, str, Any]]: ...
     def turn(self) -> None: ...
     def value(self, number: int) -> float: ...
     def faults(self, device: str) -> Any: ...
@@ -73,6 +75,7 @@ class Navilink:
         quick = {"answer": (0.0, 0.02), "notice": (0.05, 0.1), "control_interval": 0.0, "report": 0.0}
         self.simulator: Any = vendors.load("navilink").simulator(devices, **quick | options)
         self._turns = 0
+        self._asked = 0.0
 
     @property
     def devices(self) -> list[str]:
@@ -83,6 +86,17 @@ class Navilink:
 
     def truth(self) -> Mapping[str, Mapping[str, Any]]:
         return {f"navilink_{mac}": {ATTRIBUTE: heater.state.setpoint} for mac, heater in self.simulator.heaters.items()}
+
+    def passed(self) -> list[tuple[str, str, Any]]:
+        """What commands have set since this was asked last, however short a while it stood."""
+        since, self._asked = self._asked, time.monotonic()
+        found = []
+        for control in reversed(self.simulator.received_controls):
+            if control.at < since - 0.2:  # a device takes a moment to obey
+                break
+            if control.mode == "dhw-temperature" and control.outcome == "applied":
+                found.append((f"navilink_{control.mac}", ATTRIBUTE, control.param[0] / 2))
+        return found[::-1]
 
     def turn(self) -> None:
         """Somebody in the house turns every device to a value that it has not had for long."""

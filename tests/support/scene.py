@@ -44,9 +44,9 @@ TURN = 0.7
 
 TIMING = Timing(
     tick=0.2,
-    account_grace=2.0,
+    account_grace=3.0,
     births_together=1.0,
-    account_retry=Backoff(first_wait=0.4, longest_wait=2.0, stable_after=4.0),
+    account_retry=Backoff(first_wait=0.2, longest_wait=2.0, stable_after=4.0),
     broker_retry=Backoff(first_wait=0.2, longest_wait=1.0, stable_after=4.0),
     broker_limits=Limits(connect=2.0, call=2.0),
     pace=10.0,
