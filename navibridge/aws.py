@@ -331,7 +331,12 @@ class CloudLink:
             raise found or _late(self.endpoint, self._limits.opening, "timeout") from error
         except _FAILURES as error:
             found = await (asked or diagnosis())
-            raise found or _link_error(self.endpoint, error) from error
+            failure = found or _link_error(self.endpoint, error)
+            if found is None and failure.reason == "upgrade_refused":
+                # The same credentials were granted the upgrade just now: nothing is wrong with them.
+                text = f"{self.endpoint}: the upgrade was refused, and a moment later it was not"
+                failure = LinkError(text, reason="service", what_to_do=ADVICE["service"])
+            raise failure from error
         except _ConnectRefused as error:
             text = f"{self.endpoint} refused the MQTT connection: {error}"
             raise LinkError(text, reason="connect_refused", what_to_do=ADVICE["connect_refused"]) from error
