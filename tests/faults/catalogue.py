@@ -356,6 +356,16 @@ def then(*verdicts: str) -> Any:
     return after
 
 
+def told(*verdicts: str) -> Any:
+    async def after(made: Scene) -> None:
+        for name in made.notes["names"]:
+            result = await made.verdict(name)
+            assert result["verdict"] in verdicts, result
+        await one_verdict_each(made)
+
+    return after
+
+
 async def too_old(made: Scene) -> None:
     made.notes["names"] = [await made.command({ATTRIBUTE: made.plant.value(33)}, ttl=1)]
     result = await made.verdict(made.notes["names"][0], 3)
@@ -1010,11 +1020,11 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "broker restarts before the verdict",
         "the verdict comes all the same",
-        device_fault("late_acks", 1.0),
+        device_fault("silent"),
         sign=whatever,
         turning=False,
         during=verdict_outlives_the_broker,
-        after=then("applied"),
+        after=told("unconfirmed"),
     ),
     Fault(
         "link breaks before the verdict",

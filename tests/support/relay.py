@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -45,9 +46,16 @@ class Relay:
 
     async def open(self) -> None:
         """Take connections; on the same port as before."""
-        if self._server is None:
-            self._server = await asyncio.start_server(self._take, HOST, self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
+        for _ in range(100):
+            if self._server is not None:
+                return
+            try:
+                self._server = await asyncio.start_server(self._take, HOST, self.port)
+                self.port = self._server.sockets[0].getsockname()[1]
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                await asyncio.sleep(0.05)  # while it was free, somebody's outgoing connection has taken it for a moment
 
     async def close(self) -> None:
         """Refuse newcomers, and cut everybody else."""
