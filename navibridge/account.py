@@ -107,10 +107,12 @@ class Account:
         finally:
             self._transitions.close()
 
-    async def _attempt(self) -> None:
+    async def _attempt(self, stands: Callable[[], None]) -> None:
         try:
             async with aclosing(self.session.events()) as events:
                 async for event in events:
+                    if isinstance(event, LinkUp | ReadOnly):
+                        stands()
                     self._take(event)
         except NavibridgeError:
             raise

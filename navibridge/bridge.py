@@ -242,8 +242,9 @@ class Bridge:
             words = "%s (tried again by itself, next in %.0f s).%s"
             transitions.say(error.reason, logging.WARNING, words, error, seconds, advice)
 
-        async def attempt() -> None:
+        async def attempt(stands: Callable[[], None]) -> None:
             async with self._broker.open() as link:
+                stands()
                 transitions.say("connected", logging.INFO, "connected to the broker %s", self._broker.where)
                 self.metrics.count("broker", "connects")
                 self.connected = True

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from navibridge.errors import LinkError, Throttled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-FIRST_WAIT: Final = 2.0
-LONGEST_WAIT: Final = 120.0
-STABLE_AFTER: Final = 60.0
+DOUBLINGS: Final = 32
+"""More of them are beyond any bound, and a year of failures would be beyond what a float holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How patiently something is tried again; seconds, see `supervise`."""
+    """How patiently something is tried again, in seconds.
 
-    first_wait: float = FIRST_WAIT
-    longest_wait: float = LONGEST_WAIT
-    stable_after: float = STABLE_AFTER
+    Waits are drawn with full jitter: from zero up to a bound that doubles with each failure in a row.
 
+    Attributes:
+        first_wait: the bound after the first failure.
+        longest_wait: the bound that is not exceeded.
+        stable_after: how long something has to stand for its earlier failures to be forgiven.
+    """
 
-class _WasStable(Exception):
-    """An attempt that lasted: the next one starts with a short wait again."""
+    first_wait: float = 2.0
+    longest_wait: float = 120.0
+    stable_after: float = 60.0
+
+    def wait(self, failures: int, chance: Callable[[], float] = random.random) -> float:
+        """Seconds to wait after so many failures in a row; ``chance`` draws from 0 to 1."""
+        return chance() * min(self.longest_wait, self.first_wait * 2.0 ** min(failures - 1, DOUBLINGS))
+
+    def at(self, pace: float) -> Backoff:
+        """The same, so many times as fast."""
+        return Backoff(self.first_wait / pace, self.longest_wait / pace, self.stable_after / pace)
 
 
 def retryable(error: BaseException) -> bool:
@@ -36,8 +48,34 @@ def retryable(error: BaseException) -> bool:
     return isinstance(error, LinkError)
 
 
+class _Course:
+    """How the attempts have gone so far."""
+
+    def __init__(self, backoff: Backoff, clock: Callable[[], float]) -> None:
+        self._backoff = backoff
+        self._clock = clock
+        self._failures = 0
+        self._stood_since: float | None = None
+
+    def begin(self) -> None:
+        self._stood_since = None
+
+    def stand(self) -> None:
+        self._stood_since = self._clock()
+
+    def wait(self, state: RetryCallState) -> float:
+        """Seconds to wait after the failure that has just been."""
+        since = self._stood_since
+        if since is not None and self._clock() - since >= self._backoff.stable_after:
+            self._failures = 0
+        self._failures += 1
+        error = state.outcome.exception() if state.outcome else None
+        patience = error.retry_after if isinstance(error, Throttled) else 0.0
+        return max(patience, self._backoff.wait(self._failures))
+
+
 async def supervise(
-    attempt: Callable[[], Awaitable[None]],
+    attempt: Callable[[Callable[[], None]], Awaitable[None]],
     *,
     waiting: Callable[[LinkError, float], None],
     backoff: Backoff | None = None,
@@ -46,49 +84,29 @@ async def supervise(
 ) -> NoReturn:
     """Make one attempt after the other until one fails for good; a regular return counts as a lost link.
 
-    Waits are drawn with full jitter from zero up to a bound that doubles from ``first_wait`` to ``longest_wait`` of the
-    back-off, and start anew after an attempt that lasted ``stable_after``.
-
     Args:
-        attempt: connects and stays connected; ends by raising.
+        attempt: connects and stays connected; ends by raising. It calls what it is handed when the connection stands:
+            the time that a slow failure took is no stability.
         waiting: told the reason and the wait in seconds before each further attempt.
-        backoff: the bounds of the waits, and how long an attempt has to last to be forgiven.
+        backoff: how long to wait, and what is forgiven.
         clock: monotonic seconds; the event loop's without.
         sleep: waits.
 
     Raises:
         NavibridgeError: whatever is not `retryable`.
     """
-    backoff = backoff or Backoff()
-    clock = clock or asyncio.get_running_loop().time
-    jitter = wait_random_exponential(multiplier=backoff.first_wait, max=backoff.longest_wait)
-
-    def wait(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        patience = error.retry_after if isinstance(error, Throttled) else 0.0
-        return max(patience, jitter(state))
+    course = _Course(backoff or Backoff(), clock or asyncio.get_running_loop().time)
 
     def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, LinkError):
             waiting(error, state.upcoming_sleep)
 
-    while True:
-        try:
-            async for trial in AsyncRetrying(
-                wait=wait, retry=retry_if_exception(retryable), before_sleep=before_sleep, sleep=sleep, reraise=True
-            ):
-                with trial:
-                    started = clock()
-                    try:
-                        await attempt()
-                        raise LinkError("the link was closed", reason="closed")
-                    except LinkError as error:
-                        if clock() - started >= backoff.stable_after and not isinstance(error, Throttled):
-                            raise _WasStable from error
-                        raise
-        except _WasStable as stable:
-            pause = backoff.first_wait / 2
-            if isinstance(stable.__cause__, LinkError):
-                waiting(stable.__cause__, pause)
-            await sleep(pause)
+    async for trial in AsyncRetrying(
+        wait=course.wait, retry=retry_if_exception(retryable), before_sleep=before_sleep, sleep=sleep, reraise=True
+    ):
+        with trial:
+            course.begin()
+            await attempt(course.stand)
+            raise LinkError("the link was closed", reason="closed")
+    raise AssertionError("attempts are without end")

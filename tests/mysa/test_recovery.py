@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from navibridge.vendors.mysa.recovery import LONGEST_REFUSED_WAIT, LONGEST_WAIT, Recovery
+from navibridge.vendors.mysa.recovery import Recovery
 
 
 def waits(reason: str, times: int, **more: float | None) -> list[float]:
@@ -11,24 +11,22 @@ def waits(reason: str, times: int, **more: float | None) -> list[float]:
 
 
 def test_losses_are_answered_soon_at_first() -> None:
-    assert waits("timeout", 8) == [1, 2, 4, 8, 16, 30, 30, 30]
-    assert LONGEST_WAIT == 30
+    assert waits("timeout", 9) == [2, 4, 8, 16, 32, 64, 120, 120, 120]
 
 
 def test_accounts_that_are_never_let_in_are_tried_for_ever_but_rarely() -> None:
-    assert waits("upgrade_refused", 8) == [1, 30, 60, 120, 240, 300, 300, 300]
-    assert LONGEST_REFUSED_WAIT == 300
+    assert waits("upgrade_refused", 8) == [2, 30, 60, 120, 240, 300, 300, 300]
 
 
 def test_a_link_that_stood_is_forgiven() -> None:
     recovery = Recovery(lambda: 1.0)
     for number in range(5):
         recovery.after("timeout", stood=None, now=number)
-    assert recovery.after("closed", stood=59.0, now=100.0).wait == 30
-    assert recovery.after("closed", stood=61.0, now=200.0).wait == 1
+    assert recovery.after("closed", stood=59.0, now=100.0).wait == 64
+    assert recovery.after("closed", stood=61.0, now=200.0).wait == 2
     recovery.after("upgrade_refused", stood=None, now=300.0)
     recovery.after("closed", stood=5.0, now=301.0)
-    assert recovery.after("upgrade_refused", stood=None, now=302.0).wait == 1, "it was let in meanwhile"
+    assert recovery.after("upgrade_refused", stood=None, now=302.0).wait == 2, "it was let in meanwhile"
 
 
 def test_three_closures_within_half_a_minute_are_a_storm() -> None:
@@ -39,4 +37,4 @@ def test_three_closures_within_half_a_minute_are_a_storm() -> None:
 
 
 def test_waits_are_spread() -> None:
-    assert Recovery(lambda: 0.0).after("dns", stood=None, now=0.0).wait == 0.5
+    assert Recovery(lambda: 0.25).after("dns", stood=None, now=0.0).wait == 0.5

@@ -93,7 +93,7 @@ class Street:
             device_settings=lambda _: DeviceSettings(rated_watts=rated_watts),
             answer_timeout=answer_timeout,
         )
-        home = Home(MysaSession(settings, context, timing=timing, jitter=lambda: 0.0), counts)
+        home = Home(MysaSession(settings, context, timing=timing, chance=lambda: 0.0), counts)
         self._homes.append(home)
         home.start()
         return home
@@ -270,10 +270,7 @@ async def test_the_links_go_on_without_the_rest_service(tmp_path: Path, caplog: 
         assert home.of(LinkDown)
 
 
-async def test_an_account_that_no_websocket_lets_in_is_read_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("navibridge.vendors.mysa.recovery.REFUSED_WAIT", 0.2)
+async def test_an_account_that_no_websocket_lets_in_is_read_all_the_same(tmp_path: Path) -> None:
     async with street(tmp_path, LITE, record=0.1) as it:
         it.account.realtime = False
         home = it.home(poll_interval=0.1)

@@ -6,23 +6,20 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from navibridge.retry import Backoff
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STABLE_AFTER: Final = 60.0
-"""Seconds that a link has to stand for everything before it to be forgiven."""
+LOST: Final = Backoff()
+"""How patiently a link is opened again that was lost."""
+
+REFUSED: Final = Backoff(first_wait=30.0, longest_wait=300.0)
+"""The same where the service lets nobody in: some accounts never are."""
 
 STORM: Final = 3
 STORM_WITHIN: Final = 30.0
 """So many times closed by the service within so many seconds: there is more to it than the network."""
-
-FIRST_WAIT: Final = 1.0
-LONGEST_WAIT: Final = 30.0
-"""Seconds to wait after a link was lost, doubling."""
-
-REFUSED_WAIT: Final = 30.0
-LONGEST_REFUSED_WAIT: Final = 300.0
-"""The same where the service lets nobody in: some accounts never are."""
 
 REFUSALS: Final = frozenset({"upgrade_refused", "connect_refused", "no_credentials"})
 """The reasons that mean it."""
@@ -45,10 +42,12 @@ class Recovery:
     """The failures of one link in a row.
 
     Attributes:
-        jitter: a random number from 0 to 1, so that many bridges do not come back in the same instant.
+        chance: a random number from 0 to 1, so that many bridges do not come back in the same instant.
+        pace: how many times as fast as usual; other than 1 for tests alone.
     """
 
-    jitter: Callable[[], float]
+    chance: Callable[[], float]
+    pace: float = 1.0
     _failures: int = 0
     _refusals: int = 0
     _closed_at: deque[float] = field(default_factory=lambda: deque(maxlen=STORM))
@@ -65,17 +64,14 @@ class Recovery:
             self._closed_at.append(now)
         if stood is not None:
             self._refusals = 0
-            if stood >= STABLE_AFTER:
+            if stood >= LOST.at(self.pace).stable_after:
                 self._failures = 0
         storm = len(self._closed_at) == STORM and now - self._closed_at[0] <= STORM_WITHIN
         if reason in REFUSALS:
             self._refusals += 1
             # The first refusal may be due to the credentials alone, and they are replaced.
-            if self._refusals == 1:
-                return Verdict(self._spread(FIRST_WAIT), storm)
-            return Verdict(self._spread(min(LONGEST_REFUSED_WAIT, REFUSED_WAIT * 2 ** (self._refusals - 2))), storm)
-        self._failures += 1
-        return Verdict(self._spread(min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 10))), storm)
-
-    def _spread(self, bound: float) -> float:
-        return bound * (0.5 + self.jitter() / 2)
+            backoff, number = (REFUSED, self._refusals - 1) if self._refusals > 1 else (LOST, 1)
+        else:
+            self._failures += 1
+            backoff, number = LOST, self._failures
+        return Verdict(backoff.at(self.pace).wait(number, self.chance), storm)

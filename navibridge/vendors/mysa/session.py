@@ -94,7 +94,7 @@ class MysaSession:
         settings: the account's section of the configuration.
         context: what the core hands it.
         timing: how long it waits for what.
-        jitter: random numbers from 0 to 1.
+        chance: random numbers from 0 to 1.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class MysaSession:
         context: Context,
         *,
         timing: Timing | None = None,
-        jitter: Callable[[], float] = random.random,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
         self._context = context
         self._timing = timing or Timing()
-        self._jitter = jitter
+        self._chance = chance
         ca_file = str(settings.ca_file) if settings.ca_file else None
         self._rests = tuple(
             context.network.rest(url, ca_file=ca_file, clock=context.clock)
@@ -288,7 +288,7 @@ class MysaSession:
             take=self._take,
             opened=self._link_opened,
             doubts=self._doubts,
-            recovery=Recovery(self._jitter),
+            recovery=Recovery(self._chance, self._context.pace),
             clock=self._context.clock,
             publish_timeout=self._settings.publish_timeout,
             watchdog=self._settings.watchdog,
