@@ -6,7 +6,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from navibridge.errors import AuthError, LinkError, NavibridgeError
 from navibridge.model import LinkDown, LinkUp, ReadOnly
@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 Status = Literal["online", "offline", "needs_attention"]
 
-MOST_DEFECTS = 16
+RESTARTS_ADVICE: Final = "Look in the log for what ended the earlier runs without a goodbye."
+
+MOST_DEFECTS: Final = 16
 """Unexpected errors of a session that get a traceback in the log, each once."""
 
 
@@ -97,8 +99,16 @@ class Account:
         self._transitions = Transitions(log)
         self._defects: set[str] = set()
 
-    async def run(self) -> None:
-        """Keep the session alive; returns only when a person has to act."""
+    async def run(self, after: float = 0.0) -> None:
+        """Keep the session alive; returns only when a person has to act.
+
+        Args:
+            after: seconds to wait first, since this program is started again and again.
+        """
+        if after:
+            detail = f"navibridge was started again and again; the account is signed in to in {after:.0f} s"
+            self._become("offline", "restarts", detail, RESTARTS_ADVICE)
+            await asyncio.sleep(after)
         try:
             await supervise(self._attempt, waiting=self._wait, backoff=self._backoff)
         except AuthError as error:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from navibridge import __version__, vendors
-from navibridge.account import Account, AccountState
+from navibridge.account import RESTARTS_ADVICE, Account, AccountState
 from navibridge.announce import Announcer
 from navibridge.broker import LIMITS, Limits, LocalBroker, Message
 from navibridge.commands import Command, Reply, Request, Result, Verdict, check, read_object, read_value
@@ -36,6 +36,7 @@ from navibridge.retry import Backoff, supervise
 from navibridge.state import LONGEST_TEXT, NO_PROBLEM, Cache, DeviceState, TemperatureUnit, iso
 from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, device_topic, slug
 from navibridge.transitions import Transitions
+from navibridge.usage import Starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -137,6 +138,7 @@ class Bridge:
         self.started = clock()
         self._ahead = clock() - monotonic()
         self._store = store
+        self._starts = Starts(store, clock)
         self._clock = clock
         self._monotonic = monotonic
         self._echo = self.topics.request("echo")
@@ -215,6 +217,9 @@ class Bridge:
 
     async def run(self) -> None:
         """Run until cancelled. Says goodbye on the broker before it ends."""
+        wait = self._starts.enter()
+        if wait:
+            log.warning("started again and again; the accounts wait for %.0f s. %s", wait, RESTARTS_ADVICE)
         try:
             async with asyncio.TaskGroup() as group:
                 self._dispatcher = Dispatcher(
@@ -230,7 +235,10 @@ class Bridge:
                 if self.config.web.enabled:
                     group.create_task(self._serve_web(), name="web")
                 for name, account in self.accounts.items():
-                    group.create_task(account.run(), name=f"account {name}")
+                    group.create_task(account.run(wait), name=f"account {name}")
+        except asyncio.CancelledError:
+            self._starts.finish()
+            raise
         finally:
             self._keep_counters()
 

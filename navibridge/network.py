@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 class Network:
     """The internet. Its parts are imported when they are first needed: the AWS runtime alone takes 20 MB."""
 
-    def rest(self, base_url: str, *, ca_file: str | None, clock: Callable[[], float]) -> Rest:
+    def rest(
+        self, base_url: str, *, ca_file: str | None, clock: Callable[[], float], spend: Callable[[], None]
+    ) -> Rest:
         """A client of one REST service, not open yet; see `navibridge.rest.Rest`."""
         from navibridge.rest import Rest  # noqa: PLC0415 - see the class
 
-        return Rest(base_url, ca_file=ca_file, clock=clock)
+        return Rest(base_url, ca_file=ca_file, clock=clock, spend=spend)
 
     async def open_link(
         self,

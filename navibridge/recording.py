@@ -39,9 +39,11 @@ class RecordingNetwork(Network):
         self._clock = clock
         self._links = 0
 
-    def rest(self, base_url: str, *, ca_file: str | None, clock: Callable[[], float]) -> Rest:
+    def rest(
+        self, base_url: str, *, ca_file: str | None, clock: Callable[[], float], spend: Callable[[], None]
+    ) -> Rest:
         """A client of one REST service whose answers are recorded."""
-        rest = super().rest(base_url, ca_file=ca_file, clock=clock)
+        rest = super().rest(base_url, ca_file=ca_file, clock=clock, spend=spend)
         return cast("Rest", _RecordedRest(rest, self._answered))
 
     async def open_link(

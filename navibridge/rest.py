@@ -82,6 +82,7 @@ class Rest:
         total_timeout: seconds, see `TOTAL_TIMEOUT`.
         largest_body: bytes, see `LARGEST_BODY`.
         clock: seconds since the epoch, for a ``Retry-After`` that is a date.
+        spend: called before each request; raises `Throttled` when it would be one too many.
     """
 
     def __init__(
@@ -93,12 +94,14 @@ class Rest:
         total_timeout: float = TOTAL_TIMEOUT,
         largest_body: int = LARGEST_BODY,
         clock: Callable[[], float] = time.time,
+        spend: Callable[[], None] = lambda: None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._ca_file = ca_file
         self._timeout = aiohttp.ClientTimeout(total=total_timeout, sock_connect=connect_timeout)
         self._largest_body = largest_body
         self._clock = clock
+        self._spend = spend
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -148,12 +151,13 @@ class Rest:
             headers: further headers; a ``Content-Type`` here wins.
 
         Raises:
-            Throttled: 429, or 503 with a time.
+            Throttled: 429, or 503 with a time; or there were too many requests.
             LinkError: not reachable (``dns``, ``refused``, ``timeout``, ``tls``, ``closed``, ``unreachable``), or
                 broken (``service``: 5xx, a redirect, a body that is no JSON or too large).
         """
         if self._session is None:
             raise LinkError("the REST client is closed", reason="closed")
+        self._spend()
         sent = dict(headers or {})
         data = None
         if json is not None:

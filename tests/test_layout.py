@@ -29,7 +29,7 @@ LAYERS = (
         "sigv4",
         "simulation",
     },
-    {"retry", "doubts", "diagnosis", "aws", "rest", "network", "recording", "broker", "web", "transitions"},
+    {"retry", "doubts", "diagnosis", "aws", "rest", "network", "recording", "broker", "web", "transitions", "usage"},
     {"vendors"},
     {"account", "announce", "dispatch"},
     {"bridge"},

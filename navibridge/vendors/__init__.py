@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from navibridge.network import Network
+from navibridge.usage import Requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from navibridge.capture import Private
     from navibridge.config import AccountSettings, DeviceSettings
     from navibridge.model import Device, Event, Explained, Kind, Scalar, Values
+    from navibridge.rest import Rest
     from navibridge.simulation import Simulator
     from navibridge.store import Store
 
@@ -56,6 +58,7 @@ class Context:
         answer_timeout: seconds that a device has to confirm one message of a command.
         pace: how many times as fast as usual the session shall go about its own waiting; other than 1 for tests alone.
         network: opens all connections of the session.
+        requests: counts its REST requests.
     """
 
     account: str
@@ -66,6 +69,14 @@ class Context:
     answer_timeout: float = 15.0
     pace: float = 1.0
     network: Network = field(default_factory=Network)
+    requests: Requests = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "requests", Requests(self.store, self.account, self.clock, self.count))
+
+    def rest(self, base_url: str, ca_file: str | None) -> Rest:
+        """A client of one REST service, not open yet; see `navibridge.rest.Rest`."""
+        return self.network.rest(base_url, ca_file=ca_file, clock=self.clock, spend=self.requests.spend)
 
 
 @dataclass(frozen=True, slots=True)

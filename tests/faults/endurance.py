@@ -253,11 +253,12 @@ async def kills(directory: Path, number: int, *, seed: int = 1) -> str:
             await asyncio.sleep(chance.uniform(0.1, 2.5))
             await made.end_program(signal.SIGKILL)
         made.start_program()
-        await made.shown(30)
-        sign_ins = made.plant.sign_ins()
+        await made.shown(90)
+        sign_ins, requests = made.plant.sign_ins(), len(made.plant.simulator.requests)
         assert sign_ins <= 4, f"{sign_ins} sign-ins"
+        assert requests <= 20 + 2 * number, f"{requests} requests"
         assert not made.oracle.lies, made.oracle.lies[0]
-    return f"{number} kills at random moments: {sign_ins} sign-ins"
+    return f"{number} kills at random moments: {sign_ins} sign-ins, {requests} requests"
 
 
 async def impatient_kills(directory: Path, number: int) -> str:

@@ -512,8 +512,8 @@ class CloudSide(Network):
 
     # The network, as sessions are handed it.
 
-    def rest(self, base_url: str, *, ca_file: str | None, clock: Callable[[], float]) -> Rest:
-        return _Rest(base_url, ca_file=ca_file, clock=clock, side=self)
+    def rest(self, base_url: str, **options: Any) -> Rest:
+        return _Rest(base_url, side=self, **options)
 
     async def open_link(
         self,

@@ -111,8 +111,7 @@ class MysaSession:
         self._chance = chance
         ca_file = str(settings.ca_file) if settings.ca_file else None
         self._rests = tuple(
-            context.network.rest(url, ca_file=ca_file, clock=context.clock)
-            for url in (settings.api_url, settings.user_pool_url, settings.identity_pool_url)
+            context.rest(url, ca_file) for url in (settings.api_url, settings.user_pool_url, settings.identity_pool_url)
         )
         self._auth = Auth(
             *self._rests,

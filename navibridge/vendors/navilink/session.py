@@ -124,7 +124,7 @@ class NavilinkSession:
         self._context = context
         self._timing = timing or Timing().at(context.pace)
         ca_file = str(settings.ca_file) if settings.ca_file else None
-        self._rest = context.network.rest(settings.api_url, ca_file=ca_file, clock=context.clock)
+        self._rest = context.rest(settings.api_url, ca_file)
         self._auth = Auth(
             self._rest,
             settings.email,
