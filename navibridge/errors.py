@@ -121,3 +121,15 @@ class CommandError(NavibridgeError):
         self.verdict = verdict
         self.code = code
         self.id = id
+
+
+def cause(error: Exception) -> Exception:
+    """The one exception that matters of those in nested groups: a person's task, then a defect, then the link."""
+    leaves = _leaves(error)
+    return min(leaves, key=lambda leaf: 0 if isinstance(leaf, AuthError) else isinstance(leaf, NavibridgeError) + 1)
+
+
+def _leaves(error: Exception) -> list[Exception]:
+    if isinstance(error, ExceptionGroup):
+        return [leaf for part in error.exceptions for leaf in _leaves(part)]
+    return [error]

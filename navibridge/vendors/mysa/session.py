@@ -15,14 +15,15 @@ import logging
 import random
 import re
 import secrets
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from navibridge.diagnosis import Endpoint
 from navibridge.doubts import Doubts
-from navibridge.errors import AuthError, CommandError, FrameError, LinkError, NavibridgeError, Throttled
+from navibridge.errors import CommandError, FrameError, LinkError, Throttled, cause
 from navibridge.model import Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
+from navibridge.outbox import Outbox
 from navibridge.vendors.mysa import batch, controls, devices, frames
 from navibridge.vendors.mysa.api import Api
 from navibridge.vendors.mysa.auth import Auth, Pools
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from navibridge.vendors.mysa.controls import Control
 
 log = logging.getLogger(__name__)
-
-FULL_QUEUE: Final = 2_000
-"""Events that wait for the consumer before no further message is taken from a link."""
 
 GONE_AFTER: Final = 2
 """Lists in a row that have to lack a device before it counts as gone; one might be an accident of the service."""
@@ -137,7 +135,7 @@ class MysaSession:
         self._doubts = Doubts()
         self._user: dict[str, Any] | None = None
         self._up = False
-        self._outbox: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        self._outbox = Outbox()
         self._group: asyncio.TaskGroup | None = None
         self._look_again = asyncio.Event()
         self._listed_at = self._polled_at = self._asked_at = float("-inf")
@@ -156,18 +154,9 @@ class MysaSession:
             AuthError: Mysa refuses the account.
             LinkError: worth another attempt.
         """
-        self._outbox = asyncio.Queue()
-        attempt = asyncio.create_task(self._attempt(), name=f"mysa account {self._context.account}")
-        try:
-            while True:
-                event = await self._outbox.get()
-                if isinstance(event, Exception):
-                    raise event
+        async with aclosing(self._outbox.events(self._attempt(), f"mysa account {self._context.account}")) as events:
+            async for event in events:
                 yield event
-                self._outbox.task_done()
-        finally:
-            attempt.cancel()
-            await asyncio.wait((attempt,))
 
     async def send(self, device: Device, changes: Mapping[str, Scalar]) -> Values:
         """Carry out one message's worth of changes; see `navibridge.vendors.Session.send`.
@@ -227,14 +216,12 @@ class MysaSession:
     # --- one attempt --------------------------------------------------------------------------------------------------
 
     async def _attempt(self) -> None:
-        """From the sign-in to the end of both paths; what ended it is the last thing in the queue."""
+        """From the sign-in to the end of both paths."""
         self._up = False
         api, user_pool, identity_pool = self._rests
         try:
             async with api, user_pool, identity_pool:
                 await self._live()
-        except Exception as error:  # noqa: BLE001 - handed to the consumer, with its traceback
-            self._emit(_cause(error))
         finally:
             self._group = None
             self._save()
@@ -249,7 +236,7 @@ class MysaSession:
                 await self._connect_unit(unit)
             if not self._links:
                 self._up = True  # nobody to be connected to
-                self._emit(LinkUp())
+                self._outbox.emit(LinkUp())
             group.create_task(self._poll(), name="mysa poll")
             group.create_task(self._look_for_firmware(), name="mysa firmware")
             group.create_task(self._save_now_and_then(), name="mysa save")
@@ -335,21 +322,21 @@ class MysaSession:
                 await link.hold()
                 continue
             except Exception as error:
-                cause = _cause(error)
-                if not isinstance(cause, LinkError):
-                    raise cause from error
-            verdict = link.recovery.after(cause.reason, stood=link.stood, now=time())
+                ended = cause(error)
+                if not isinstance(ended, LinkError):
+                    raise ended from error
+            verdict = link.recovery.after(ended.reason, stood=link.stood, now=time())
             if verdict.storm:
                 log.debug("link %d is closed again and again; trying other credentials", link.number)
                 self._auth.revoke_credentials(self._access_key)
-            await self._link_failed(link, cause)
-            await asyncio.sleep(max(verdict.wait, cause.retry_after if isinstance(cause, Throttled) else 0.0))
+            await self._link_failed(link, ended)
+            await asyncio.sleep(max(verdict.wait, ended.retry_after if isinstance(ended, Throttled) else 0.0))
 
     def _link_opened(self, link: Link) -> None:
         log.debug("link %d serves %d devices", link.number, len(link.units))
         if not self._up:
             self._up = True
-            self._emit(LinkUp())
+            self._outbox.emit(LinkUp())
 
     async def _link_failed(self, link: Link, error: LinkError) -> None:
         """Say what the loss of a link means for the account.
@@ -363,11 +350,11 @@ class MysaSession:
         if self._up:
             # Mostly it is back in a second, so that this is all there is to say for now.
             self._up = False
-            self._emit(LinkDown(error.reason, str(error)))
+            self._outbox.emit(LinkDown(error.reason, str(error)))
             return
         if asyncio.get_running_loop().time() - self._polled_at > self._settings.poll_interval / 2:
             await self._read_states()
-        self._emit(
+        self._outbox.emit(
             ReadOnly(
                 "no_realtime",
                 f"Mysa's live connection can not be opened ({error}). Values are read every"
@@ -492,7 +479,7 @@ class MysaSession:
             if unit.missing >= GONE_AFTER:
                 del self._units[unit.id]
                 self._kept.pop(unit.id, None)
-                self._emit(Gone(unit.id))
+                self._outbox.emit(Gone(unit.id))
                 link = self._link_of(unit.id)
                 if link is not None:
                     with suppress(LinkError):  # with the link its subscriptions are gone as well
@@ -525,8 +512,7 @@ class MysaSession:
                 await self._take_frame(unit, frame, message.at)
         except FrameError as error:
             self._drop(error)
-        if self._outbox.qsize() >= FULL_QUEUE:
-            await self._outbox.join()
+        await self._outbox.room()
 
     def _drop(self, error: FrameError) -> None:
         self._context.count("frame_errors")
@@ -577,27 +563,24 @@ class MysaSession:
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
-    def _emit(self, event: Event | Exception) -> None:
-        self._outbox.put_nowait(event)
-
     def _tell(self, unit: Unit, readings: Iterable[Reading]) -> None:
         """Hand readings on; what a device has not shown before is announced first."""
         if not unit.is_described():
             unit.describe(self._user)
         self._announce(unit)
         for reading in readings:
-            self._emit(reading)
+            self._outbox.emit(reading)
 
     def _announce(self, unit: Unit) -> None:
         """Say what is known of a device, if that is more or other than was said before."""
         if unit.device != unit.announced:
             unit.announced = unit.device
-            self._emit(Found(unit.device))
+            self._outbox.emit(Found(unit.device))
 
     def _set_online(self, unit: Unit, *, online: bool) -> None:
         if unit.online is not online:
             unit.online = online
-            self._emit(Presence(unit.id, online, "" if online else NOT_CONNECTED))
+            self._outbox.emit(Presence(unit.id, online, "" if online else NOT_CONNECTED))
 
     async def _command(self, link: Link, unit: Unit, control: Control) -> dict[str, Value]:
         """Send a command and wait for the device's own answer, which repeats its id."""
@@ -676,7 +659,7 @@ async def _together(*questions: Coroutine[Any, Any, Any]) -> list[Any]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(question) for question in questions]
     except ExceptionGroup as errors:
-        raise _cause(errors) from errors
+        raise cause(errors) from errors
     return [task.result() for task in tasks]
 
 
@@ -697,16 +680,3 @@ def _agree(asked: Value, told: Value) -> bool:
     if isinstance(asked, int | float) and isinstance(told, int | float):
         return abs(asked - told) < NEAR
     return asked == told
-
-
-def _cause(error: Exception) -> Exception:
-    """The one exception to hand on of those that ended something: a person's task, then a defect, then the link."""
-    leaves = _leaves(error)
-    return min(leaves, key=lambda leaf: 0 if isinstance(leaf, AuthError) else isinstance(leaf, NavibridgeError) + 1)
-
-
-def _leaves(error: Exception) -> list[Exception]:
-    """The exceptions within nested groups."""
-    if isinstance(error, ExceptionGroup):
-        return [leaf for part in error.exceptions for leaf in _leaves(part)]
-    return [error]

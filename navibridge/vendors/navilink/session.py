@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from navibridge.diagnosis import Credentials, Endpoint
 from navibridge.doubts import Doubts
-from navibridge.errors import AuthError, CommandError, FrameError, LinkError, NavibridgeError, Throttled
+from navibridge.errors import CommandError, FrameError, LinkError, Throttled, cause
 from navibridge.model import Found, Gone, LinkUp, Presence, Reading
+from navibridge.outbox import Outbox
 from navibridge.vendors.navilink import devices, messages, packed
 from navibridge.vendors.navilink.api import Api
 from navibridge.vendors.navilink.auth import Auth
@@ -49,9 +50,6 @@ if TYPE_CHECKING:
     from navibridge.vendors.navilink.link import Topic
 
 log = logging.getLogger(__name__)
-
-FULL_QUEUE: Final = 2_000
-"""Events that wait for the consumer before no further message is taken from the link."""
 
 GATEWAY: Final = "navilink-"
 """What a device's MAC address follows in topics."""
@@ -139,7 +137,7 @@ class NavilinkSession:
         self._units: dict[str, Unit] = {}
         self._doubts = Doubts()
         self._link: Link | None = None
-        self._outbox: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        self._outbox = Outbox()
         self._announced = asyncio.Event()
         self._look_again = asyncio.Event()
         self._listed_at = float("-inf")
@@ -159,18 +157,11 @@ class NavilinkSession:
             AuthError: NaviLink refuses the account.
             LinkError: worth another attempt.
         """
-        self._outbox = asyncio.Queue()
-        attempt = asyncio.create_task(self._attempt(), name=f"navilink account {self._context.account}")
-        try:
-            while True:
-                event = await self._outbox.get()
-                if isinstance(event, Exception):
-                    raise event
+        async with aclosing(
+            self._outbox.events(self._attempt(), f"navilink account {self._context.account}")
+        ) as events:
+            async for event in events:
                 yield event
-                self._outbox.task_done()
-        finally:
-            attempt.cancel()
-            await asyncio.wait((attempt,))
 
     async def send(self, device: Device, changes: Mapping[str, Scalar]) -> Values:
         """Carry out one message's worth of changes; see `navibridge.vendors.Session.send`.
@@ -211,14 +202,11 @@ class NavilinkSession:
     # --- one attempt --------------------------------------------------------------------------------------------------
 
     async def _attempt(self) -> None:
-        """From the sign-in to the end of the link; what ended it is the last thing in the queue."""
-        try:
-            async with self._rest:
-                tokens = await self._auth.for_link()
-                await self._list_or_go_on()
-                await self._live(tokens)
-        except Exception as error:  # noqa: BLE001 - handed to the consumer, with its traceback
-            self._emit(_cause(error))
+        """From the sign-in to the end of the link."""
+        async with self._rest:
+            tokens = await self._auth.for_link()
+            await self._list_or_go_on()
+            await self._live(tokens)
 
     async def _list_or_go_on(self) -> None:
         """Read the device list; who has one already does not depend on the REST service to open the link again.
@@ -258,12 +246,12 @@ class NavilinkSession:
                 await link.subscribe(units)
                 self._link = link
                 await self._introduce(link, units)
-                self._emit(LinkUp())
+                self._outbox.emit(LinkUp())
                 group.create_task(self._poll(link), name="navilink poll")
                 group.create_task(self._list(link), name="navilink list")
                 group.create_task(self._save_now_and_then(), name="navilink save")
         except* LinkError as errors:
-            if link.broken(_cause(errors)):
+            if link.broken(cause(errors)):
                 # Likeliest because the account has lost a device; the others are not to wait for the next list.
                 self._listed_at = float("-inf")
             raise
@@ -329,8 +317,7 @@ class NavilinkSession:
     async def _listen(self, link: Link) -> None:
         async for message in link.cloud.messages():
             self._take(link, message)
-            if self._outbox.qsize() >= FULL_QUEUE:
-                await self._outbox.join()
+            await self._outbox.room()
         raise LinkError("the link was closed", reason="closed")
 
     async def _poll(self, link: Link) -> None:
@@ -491,7 +478,7 @@ class NavilinkSession:
             if unit.missing >= GONE_AFTER:
                 del self._units[unit.id]
                 self._knowledge.forget(unit.listed.mac)
-                self._emit(Gone(unit.id))
+                self._outbox.emit(Gone(unit.id))
                 if self._link is not None:
                     await self._link.unsubscribe(unit)
 
@@ -636,12 +623,9 @@ class NavilinkSession:
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
-    def _emit(self, event: Event | Exception) -> None:
-        self._outbox.put_nowait(event)
-
     def _tell(self, unit: Unit, reading: Reading) -> None:
         if unit.device is not None:
-            self._emit(reading)
+            self._outbox.emit(reading)
         else:
             unit.held = [*unit.held, reading][-MOST_HELD:]
 
@@ -653,12 +637,12 @@ class NavilinkSession:
             return
         first = unit.device is None
         unit.device = device
-        self._emit(Found(device))
+        self._outbox.emit(Found(device))
         if first:
             if unit.online is not None:
-                self._emit(Presence(unit.id, unit.online, unit.reason))
+                self._outbox.emit(Presence(unit.id, unit.online, unit.reason))
             for reading in unit.held:
-                self._emit(reading)
+                self._outbox.emit(reading)
             unit.held.clear()
             self._announced.set()
 
@@ -673,7 +657,7 @@ class NavilinkSession:
             return
         unit.online, unit.reason = online, reason
         if unit.device is not None:
-            self._emit(Presence(unit.id, online, reason))
+            self._outbox.emit(Presence(unit.id, online, reason))
         if not online:
             self._look_again.set()
 
@@ -731,16 +715,3 @@ class NavilinkSession:
         """The time in milliseconds, never twice the same: the device echoes it, and so the answer is recognised."""
         self._last_session_id = max(self._last_session_id + 1, int(self._context.clock() * 1000))
         return str(self._last_session_id)
-
-
-def _cause(error: Exception) -> Exception:
-    """The one exception to hand on of those that ended an attempt: a person's task, then a defect, then the link."""
-    leaves = _leaves(error)
-    return min(leaves, key=lambda leaf: 0 if isinstance(leaf, AuthError) else isinstance(leaf, NavibridgeError) + 1)
-
-
-def _leaves(error: Exception) -> list[Exception]:
-    """The exceptions within nested groups."""
-    if isinstance(error, ExceptionGroup):
-        return [leaf for part in error.exceptions for leaf in _leaves(part)]
-    return [error]
