@@ -83,6 +83,7 @@ class Account:
         event: Callable[[Account, Event], None],
         changed: Callable[[Account], None],
         clock: Callable[[], float],
+        grace: float,
         backoff: Backoff | None = None,
     ) -> None:
         self.name = name
@@ -95,9 +96,18 @@ class Account:
         self._event = event
         self._changed = changed
         self._clock = clock
+        self._grace = grace
         self._backoff = backoff
         self._transitions = Transitions(log)
         self._defects: set[str] = set()
+
+    @property
+    def available(self) -> bool:
+        """Whether what it said last can be believed: it is online, or was a moment ago."""
+        if self.state.status == "online":
+            return True
+        lately = self._clock() - self.state.since < self._grace
+        return self.state.status == "offline" and self.listed and lately
 
     async def run(self, after: float = 0.0) -> None:
         """Keep the session alive; returns only when a person has to act.

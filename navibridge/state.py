@@ -35,6 +35,21 @@ LONGEST_TEXT: Final = 255
 """Home Assistant cuts the state of a text sensor off after this many characters (`home-assistant.md` 3.3)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How a device is shown; its owner's choice.
+
+    Attributes:
+        stale_after: seconds without a sign of life after which it is offline.
+        unit: of its temperatures.
+        raw: whether unknown fields are shown too.
+    """
+
+    stale_after: float = 180.0
+    unit: TemperatureUnit = "C"
+    raw: bool = False
+
+
 @dataclass(slots=True)
 class DeviceState:
     """One device, what it said, and when.
@@ -42,6 +57,7 @@ class DeviceState:
     Attributes:
         device: the device as its account described it last.
         account: the account it belongs to.
+        display: how it is shown.
         values: the newest value of each attribute, derived ones included.
         stamps: when each was observed, seconds since the epoch.
         seen_at: when anything was observed last; ``None`` before the first reading.
@@ -54,6 +70,7 @@ class DeviceState:
 
     device: Device
     account: str
+    display: Display = Display()
     values: dict[str, Value] = field(default_factory=dict)
     stamps: dict[str, float] = field(default_factory=dict)
     seen_at: float | None = None
@@ -118,9 +135,9 @@ class DeviceState:
             if isinstance(kept, int | float) and kept >= 0 and key not in self.values:
                 self.values[key] = float(kept)
 
-    def stale(self, now: float, stale_after: float) -> bool:
+    def stale(self, now: float) -> bool:
         """Whether nothing has been seen for too long; a time too far ahead tells nothing, the clock was set back."""
-        return self.seen_at is None or abs(now - self.seen_at) > stale_after
+        return self.seen_at is None or abs(now - self.seen_at) > self.display.stale_after
 
     def shift(self, step: float) -> None:
         """The clock was set, by so many seconds: everything is as old as it was before."""
@@ -129,8 +146,9 @@ class DeviceState:
         self.stamps = {key: stamp + step for key, stamp in self.stamps.items()}
         self.fades_at += step
 
-    def live(self, now: float, stale_after: float) -> Values:
+    def live(self, now: float) -> Values:
         """The values as they may be shown: without those that the device leaves out of what it says by now."""
+        stale_after = self.display.stale_after
         oldest, faded = math.inf, []
         for key in self.device.kind.fading:
             stamp = self.stamps.get(key)
@@ -146,25 +164,24 @@ class DeviceState:
         left = {**self.values, **dict.fromkeys(faded)}
         return {**left, **self.device.kind.derive(self.values, left)}
 
-    def available(self, now: float, stale_after: float) -> bool:
+    def available(self, now: float) -> bool:
         """Whether the device's values are worth showing: it is there, and it spoke lately."""
-        return self.present and not self.stale(now, stale_after)
+        return self.present and not self.stale(now)
 
-    def problems(self, now: float, stale_after: float) -> list[str]:
+    def problems(self, now: float) -> list[str]:
         """Every raised alert as a sentence; the device's absence among them."""
         sentences = [sentence for alert in self.device.alerts if (sentence := alert.check(self.values))]
-        if not self.available(now, stale_after):
+        if not self.available(now):
             why = self.reason if not self.present and self.reason else "nothing was heard of it for too long"
             sentences.insert(0, f"Device offline: {why}")
         return sentences
 
-    def document(
-        self, now: float, *, stale_after: float, unit: TemperatureUnit = "C", raw: bool = False
-    ) -> dict[str, Any]:
+    def document(self, now: float) -> dict[str, Any]:
         """The state document: one flat object, every announced attribute present, ``None`` for unknown."""
-        problems = self.problems(now, stale_after)
+        problems = self.problems(now)
+        unit = self.display.unit
         # A device that is gone shows what it said last, and that it is gone.
-        values = self.live(now, stale_after) if self.available(now, stale_after) else self.values
+        values = self.live(now) if self.available(now) else self.values
         document: dict[str, Any] = {
             row.key: shown(values.get(row.key), row.quantity, unit)
             for row in self.device.attributes
@@ -175,9 +192,9 @@ class DeviceState:
         document["problem_text"] = "; ".join(problems)[:LONGEST_TEXT] or NO_PROBLEM
         document["temperature_unit"] = unit
         document["seen_at"] = iso(self.seen_at) if self.seen_at is not None else None
-        document["stale"] = self.stale(now, stale_after)
+        document["stale"] = self.stale(now)
         document["source"] = self.source
-        if raw:
+        if self.display.raw:
             document["raw"] = dict(self.unknown)
         return document
 
@@ -263,12 +280,12 @@ class Cache:
         """The state of the device of that key."""
         return self._states.get(key)
 
-    def put(self, key: str, device: Device, account: str) -> DeviceState:
+    def put(self, key: str, device: Device, account: str, display: Display = Display()) -> DeviceState:
         """A device, new or described anew; what is known of it stays."""
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = DeviceState(device, account)
-        state.device, state.account = device, account
+        state.device, state.account, state.display = device, account, display
         self.mark(key)
         return state
 

@@ -36,7 +36,7 @@ MOST_STARTS: Final = 20
 START_BACKOFF: Final = Backoff(longest_wait=60.0)
 
 
-class Requests:
+class Usage:
     """How many REST requests an account has made lately. A fuse: no account comes near it unless something is broken.
 
     Args:

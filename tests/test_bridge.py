@@ -17,9 +17,9 @@ from support import acme
 from support.gadget import gadget
 from support.listener import Listener, listening
 
-from navibridge.bridge import KEPT_RESULTS
 from navibridge.errors import AuthError, LinkError
 from navibridge.model import Alert, Found, Gone, LinkUp, Presence, Reading, ReadOnly
+from navibridge.publisher import KEPT_RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -400,11 +400,15 @@ async def test_silence_makes_a_device_unavailable_and_a_word_brings_it_back(
     mosquitto, listener, world, tmp_path
 ) -> None:
     devices = {"a1": {"stale_after": 30}}
-    now = time.time()
-    async with acme.running(acme.settings(mosquitto.port, devices=devices), tmp_path) as bridge:
+    now, begin, passed = time.time(), time.monotonic(), 0.0
+    async with acme.running(
+        acme.settings(mosquitto.port, devices=devices),
+        tmp_path,
+        clock=lambda: now + passed,
+        monotonic=lambda: begin + passed,
+    ):
         await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
-        passed = time.monotonic() + 60
-        bridge._clock, bridge._monotonic = lambda: now + 60, lambda: passed
+        passed = 60.0
         await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "offline")
         state = await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["stale"])
         assert state.json["problem"] is True

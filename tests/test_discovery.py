@@ -38,7 +38,7 @@ from navibridge.model import (
     Range,
     Sort,
 )
-from navibridge.state import DeviceState, in_unit, shown
+from navibridge.state import DeviceState, Display, in_unit, shown
 from navibridge.topics import Topics, device_topic
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def some_value(row: Attribute) -> Value:
 
 
 def state_of(described: Device, unit: TemperatureUnit = "C") -> dict[str, Any]:
-    known = DeviceState(described, "home", seen_at=1_700_000_000.0)
+    known = DeviceState(described, "home", Display(unit=unit), seen_at=1_700_000_000.0)
     known.values = {row.key: some_value(row) for row in described.attributes}
-    return known.document(1_700_000_001.0, stale_after=180, unit=unit)
+    return known.document(1_700_000_001.0)
 
 
 def check(described: Device, form: discovery.Format, unit: TemperatureUnit) -> list[str]:

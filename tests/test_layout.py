@@ -45,6 +45,8 @@ LAYERS = (
     },
     {"vendors"},
     {"account", "announce", "dispatch"},
+    {"lookaround", "requests", "status"},
+    {"publisher"},
     {"bridge"},
     {"replay"},
     {"demo"},
@@ -65,6 +67,7 @@ PURE = {
     "commands",
     "sigv4",
     "announce",
+    "status",
 }
 """No I/O, no event loop, no logging; the clock is handed in."""
 
@@ -130,6 +133,30 @@ def test_imports_go_inwards_only(path: Path) -> None:
         if target.startswith("navibridge."):
             inner = target.removeprefix("navibridge.")
             assert layer_of(inner) <= layer_of(module), f"{module} imports {inner}"
+
+
+def test_no_two_modules_need_each_other() -> None:
+    needs = {
+        name_of(path): {target.removeprefix("navibridge.") for target in imports_of(path)} - {name_of(path)}
+        for path in MODULES
+        if "cli" not in path.parts  # each command joins itself to the one application
+    }
+    while free := {module for module, needed in needs.items() if not needed & needs.keys()}:
+        needs = {module: needed for module, needed in needs.items() if module not in free}
+    assert not needs, "in a circle, or in need of one"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nobody_reaches_into_what_is_another_s_own(path: Path) -> None:
+    tree = [*ast.walk(ast.parse(path.read_text()))]
+    own = {
+        node.attr
+        for node in tree
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+    } | {node.name for node in tree if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    for node in tree:
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
+            assert node.attr in own, f"{path}:{node.lineno} {ast.unparse(node)}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -11,6 +11,7 @@ from navibridge.state import (
     MOST_UNKNOWN,
     Cache,
     DeviceState,
+    Display,
     in_unit,
     iso,
     shown,
@@ -19,6 +20,7 @@ from navibridge.state import (
 )
 
 NOW = 1_800_000_000.0
+AS_USUAL = Display()
 
 
 def reading(
@@ -27,8 +29,8 @@ def reading(
     return Reading("a1", values, at, source, unknown or {})  # type: ignore[arg-type]
 
 
-def state_of(**values: object) -> DeviceState:
-    state = DeviceState(gadget(), "home")
+def state_of(display: Display = AS_USUAL, /, **values: object) -> DeviceState:
+    state = DeviceState(gadget(), "home", display)
     state.merge(reading(**values), NOW)
     return state
 
@@ -54,11 +56,11 @@ def test_an_observation_from_the_future_counts_as_made_now() -> None:
 def test_a_clock_that_was_set_back_neither_freezes_values_nor_hides_silence() -> None:
     state = DeviceState(gadget(), "home")
     state.merge(Reading("a1", {"room": 20.0}, 90_000.0, "push"), 90_000.0)
-    assert state.stale(10_000.0, 180), "nobody knows how old that is"
+    assert state.stale(10_000.0), "nobody knows how old that is"
     state.merge(Reading("a1", {"room": 25.0}, 10_000.0, "poll"), 10_000.0)
     assert (state.values["room"], state.seen_at, state.source) == (25.0, 10_000.0, "poll")
-    assert not state.stale(10_100.0, 180)
-    assert state.stale(10_200.0, 180)
+    assert not state.stale(10_100.0)
+    assert state.stale(10_200.0)
 
 
 def test_derived_values_see_what_was_before() -> None:
@@ -108,7 +110,7 @@ def test_counters_survive_a_restart_and_nonsense_does_not() -> None:
 
 
 def test_unknown_fields_are_kept_once_and_bounded() -> None:
-    state = DeviceState(gadget(), "home")
+    state = DeviceState(gadget(), "home", Display(raw=True))
     assert state.merge(reading(unknown={"a": 1}), NOW) == {"a"}
     assert state.merge(reading(unknown={"a": 2}), NOW) == frozenset()
     assert state.unknown == {"a": 2}
@@ -116,37 +118,37 @@ def test_unknown_fields_are_kept_once_and_bounded() -> None:
     assert len(state.merge(many, NOW)) == MOST_UNKNOWN - 1
     assert not state.merge(many, NOW), "what is not kept is no news each time it comes"
     assert len(state.unknown) == MOST_UNKNOWN
-    document = state.document(NOW, stale_after=60, raw=True)
+    document = state.document(NOW)
     assert document["raw"]["a"] == 2
 
 
 def test_staleness_and_presence_decide_availability() -> None:
-    state = DeviceState(gadget(), "home")
-    assert state.stale(NOW, 60)
-    assert not state.available(NOW, 60)
+    state = DeviceState(gadget(), "home", Display(stale_after=60))
+    assert state.stale(NOW)
+    assert not state.available(NOW)
     state.merge(reading(room=20.0), NOW)
-    assert state.available(NOW + 60, 60)
-    assert not state.available(NOW + 61, 60)
-    assert state.document(NOW + 61, stale_after=60)["stale"] is True
+    assert state.available(NOW + 60)
+    assert not state.available(NOW + 61)
+    assert state.document(NOW + 61)["stale"] is True
     state.present, state.reason = False, "the cloud says disconnected"
-    assert not state.available(NOW, 60)
-    assert state.problems(NOW, 60) == ["Device offline: the cloud says disconnected"]
+    assert not state.available(NOW)
+    assert state.problems(NOW) == ["Device offline: the cloud says disconnected"]
 
 
 def test_alerts_become_sentences() -> None:
-    document = state_of(room=41.5, error=0).document(NOW, stale_after=60)
+    document = state_of(room=41.5, error=0).document(NOW)
     assert document["problems"] == ["Room is 41.5 °C, above 40 °C"]
     assert document["problem"] is True
-    document = state_of(room=1.0, error=96).document(NOW, stale_after=60)
+    document = state_of(room=1.0, error=96).document(NOW)
     assert document["problem_text"] == "Room is 1.0 °C, below 5 °C; Error 96"
-    document = state_of(room=20.0).document(NOW, stale_after=60)
+    document = state_of(room=20.0).document(NOW)
     assert (document["problem"], document["problems"], document["problem_text"]) == (False, [], "No problem")
-    document = state_of(lamp=True).document(NOW, stale_after=60)
+    document = state_of(lamp=True).document(NOW)
     assert document["problem"] is False
 
 
 def test_the_document_has_every_announced_attribute_and_nothing_for_actions() -> None:
-    document = state_of(room=20.26, lamp=False, counter=3).document(NOW, stale_after=60)
+    document = state_of(room=20.26, lamp=False, counter=3).document(NOW)
     assert document["room"] == 20.3
     assert document["lamp"] is False
     assert document["target"] is None
@@ -159,7 +161,7 @@ def test_the_document_has_every_announced_attribute_and_nothing_for_actions() ->
 
 
 def test_the_document_in_fahrenheit() -> None:
-    document = state_of(room=20, target=49.0, superheat=5.0, counter=4).document(NOW, stale_after=60, unit="F")
+    document = state_of(Display(unit="F"), room=20, target=49.0, superheat=5.0, counter=4).document(NOW)
     assert (document["room"], document["target"], document["superheat"]) == (68.0, 120.2, 9.0)
     assert document["counter"] == 4
     assert document["temperature_unit"] == "F"

@@ -10,7 +10,7 @@ import pytest
 from navibridge.budget import BUDGET_PERIOD
 from navibridge.errors import Throttled
 from navibridge.store import Store
-from navibridge.usage import FREE_STARTS, MOST_STARTS, SAVING, Requests, Starts
+from navibridge.usage import FREE_STARTS, MOST_STARTS, SAVING, Starts, Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,14 +24,14 @@ class Clock:
         return self.now
 
 
-def requests(directory: Path, clock: Clock, allowed: int = 10) -> tuple[Requests, list[str]]:
+def usage(directory: Path, clock: Clock, allowed: int = 10) -> tuple[Usage, list[str]]:
     counted: list[str] = []
-    return Requests(Store(directory), "home", clock, counted.append, allowed), counted
+    return Usage(Store(directory), "home", clock, counted.append, allowed), counted
 
 
 def test_requests_are_counted_and_bounded(tmp_path: Path) -> None:
     clock = Clock()
-    made, counted = requests(tmp_path, clock)
+    made, counted = usage(tmp_path, clock)
     for _ in range(10):
         made.spend()
         clock.now += 6
@@ -46,10 +46,10 @@ def test_requests_are_counted_and_bounded(tmp_path: Path) -> None:
 def test_whoever_is_killed_again_and_again_has_one_budget(tmp_path: Path) -> None:
     clock = Clock()
     for _ in range(10):
-        made, _ = requests(tmp_path, clock)
+        made, _ = usage(tmp_path, clock)
         made.spend()
         clock.now += 3
-    made, _ = requests(tmp_path, clock)
+    made, _ = usage(tmp_path, clock)
     with pytest.raises(Throttled):
         made.spend()
     [file] = tmp_path.iterdir()
@@ -58,7 +58,7 @@ def test_whoever_is_killed_again_and_again_has_one_budget(tmp_path: Path) -> Non
 
 def test_memory_cards_wear_out(tmp_path: Path) -> None:
     clock = Clock()
-    made, _ = requests(tmp_path, clock, 10_000)
+    made, _ = usage(tmp_path, clock, 10_000)
     contents = set()
     for _ in range(3600):
         made.spend()
@@ -70,14 +70,14 @@ def test_memory_cards_wear_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", [[], {"minutes": 7}, {"minutes": {"x": 1, "28333334": "many"}}])
 def test_a_damaged_count_is_none(tmp_path: Path, kept: object) -> None:
     Store(tmp_path).save("home-requests", kept if isinstance(kept, dict) else {"minutes": kept})
-    made, _ = requests(tmp_path, Clock(), 1)
+    made, _ = usage(tmp_path, Clock(), 1)
     made.spend()
 
 
 def test_a_count_from_the_future_blocks_nobody(tmp_path: Path) -> None:
     clock = Clock()
     clock.now += 1e7
-    made, _ = requests(tmp_path, clock, 1)
+    made, _ = usage(tmp_path, clock, 1)
     made.spend()
     clock.now -= 1e7
     made.spend()

@@ -47,7 +47,7 @@ DEVICES_LIMIT: Final = 45.0
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A device as a bridge describes it; see ``devices`` in `navibridge.bridge`."""
+    """A device as a bridge describes it; see ``devices`` in `navibridge.status`."""
 
     topic: str
     id: str

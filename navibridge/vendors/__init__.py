@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from navibridge.network import Network
-from navibridge.usage import Requests
+from navibridge.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -58,7 +58,7 @@ class Context:
         answer_timeout: seconds that a device has to confirm one message of a command.
         pace: how many times as fast as usual the session shall go about its own waiting; other than 1 for tests alone.
         network: opens all connections of the session.
-        requests: counts its REST requests.
+        usage: counts its REST requests.
     """
 
     account: str
@@ -69,14 +69,14 @@ class Context:
     answer_timeout: float = 15.0
     pace: float = 1.0
     network: Network = field(default_factory=Network)
-    requests: Requests = field(init=False)
+    usage: Usage = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "requests", Requests(self.store, self.account, self.clock, self.count))
+        object.__setattr__(self, "usage", Usage(self.store, self.account, self.clock, self.count))
 
     def rest(self, base_url: str, ca_file: str | None) -> Rest:
         """A client of one REST service, not open yet; see `navibridge.rest.Rest`."""
-        return self.network.rest(base_url, ca_file=ca_file, clock=self.clock, spend=self.requests.spend)
+        return self.network.rest(base_url, ca_file=ca_file, clock=self.clock, spend=self.usage.spend)
 
 
 @dataclass(frozen=True, slots=True)

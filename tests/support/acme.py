@@ -50,9 +50,9 @@ def settings(port: int, **sections: Any) -> config.Config:
 
 
 @asynccontextmanager
-async def running(configuration: config.Config, directory: Path) -> AsyncIterator[Bridge]:
+async def running(configuration: config.Config, directory: Path, **parts: Any) -> AsyncIterator[Bridge]:
     """A bridge at work; stopped as a person would stop it."""
-    bridge = Bridge(configuration, Store(directory))
+    bridge = Bridge(configuration, Store(directory), **parts)
     task = asyncio.create_task(bridge.run(), name="bridge under test")
     try:
         yield bridge
