@@ -17,8 +17,8 @@ from navibridge.transitions import Transitions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from navibridge.backoff import Backoff
     from navibridge.model import Event
-    from navibridge.retry import Backoff
     from navibridge.vendors import Session
 
 log = logging.getLogger(__name__)

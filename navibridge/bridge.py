@@ -25,6 +25,7 @@ import orjson
 from navibridge import vendors
 from navibridge.account import RESTARTS_ADVICE, Account
 from navibridge.announce import Announcer
+from navibridge.backoff import Backoff
 from navibridge.broker import LIMITS, Limits, LocalBroker, Message
 from navibridge.commands import Command, Reply, Request, Result, Verdict, check, read_object, read_value
 from navibridge.dispatch import Dispatcher
@@ -35,7 +36,7 @@ from navibridge.model import Device, Event, Found, Gone, LinkDown, LinkUp, Prese
 from navibridge.network import Network
 from navibridge.publisher import OFFLINE, ONLINE, Publisher
 from navibridge.requests import Requests
-from navibridge.retry import Backoff, supervise
+from navibridge.retry import supervise
 from navibridge.state import Cache, Display
 from navibridge.status import Status
 from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, device_topic, slug

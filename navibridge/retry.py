@@ -4,43 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from navibridge.backoff import Backoff
 from navibridge.errors import LinkError, Throttled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-DOUBLINGS: Final = 32
-"""More of them are beyond any bound, and a year of failures would be beyond what a float holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How patiently something is tried again, in seconds.
-
-    Waits are drawn with full jitter: from zero up to a bound that doubles with each failure in a row.
-
-    Attributes:
-        first_wait: the bound after the first failure.
-        longest_wait: the bound that is not exceeded.
-        stable_after: how long something has to stand for its earlier failures to be forgiven.
-    """
-
-    first_wait: float = 2.0
-    longest_wait: float = 120.0
-    stable_after: float = 60.0
-
-    def wait(self, failures: int, chance: Callable[[], float] = random.random) -> float:
-        """Seconds to wait after so many failures in a row; ``chance`` draws from 0 to 1."""
-        return chance() * min(self.longest_wait, self.first_wait * 2.0 ** min(failures - 1, DOUBLINGS))
-
-    def at(self, pace: float) -> Backoff:
-        """The same, so many times as fast."""
-        return Backoff(self.first_wait / pace, self.longest_wait / pace, self.stable_after / pace)
 
 
 def retryable(error: BaseException) -> bool:
@@ -71,7 +43,7 @@ class _Course:
         self._failures += 1
         error = state.outcome.exception() if state.outcome else None
         patience = error.retry_after if isinstance(error, Throttled) else 0.0
-        return max(patience, self._backoff.wait(self._failures))
+        return max(patience, self._backoff.wait(self._failures, random.random))
 
 
 async def supervise(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
+from navibridge.backoff import Backoff
 from navibridge.budget import BUDGET_PERIOD
 from navibridge.errors import Throttled
-from navibridge.retry import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
     {"errors"},
-    {"model", "budget"},
+    {"model", "budget", "backoff"},
     {"state", "topics"},
     {
         "config",
@@ -59,6 +59,7 @@ PURE = {
     "errors",
     "model",
     "budget",
+    "backoff",
     "state",
     "topics",
     "discovery",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from navibridge.errors import AuthError, ConfigError, FrameError, LinkError, Problem, Throttled
-from navibridge.retry import Backoff, retryable, supervise
+from navibridge.retry import retryable, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,13 +84,6 @@ async def test_what_stood_for_a_minute_is_forgiven() -> None:
 async def test_neither_a_short_life_nor_a_slow_failure_is(lasting: dict[str, float]) -> None:
     clock, _ = await run([LinkError("away", reason="timeout")] * 40 + [FATAL], **lasting)
     assert max(clock.slept) > 30, "the bound grows"
-
-
-def test_the_bound_of_the_waits() -> None:
-    backoff = Backoff()
-    assert [backoff.wait(number, lambda: 1.0) for number in range(1, 9)] == [2, 4, 8, 16, 32, 64, 120, 120]
-    assert backoff.wait(1_000_000, lambda: 1.0) == 120, "after years of failures"
-    assert backoff.at(10).wait(1, lambda: 1.0) == 0.2
 
 
 async def test_patience_that_was_asked_for_is_kept() -> None:

@@ -21,8 +21,8 @@ from support.oracle import login
 from support.plants import ATTRIBUTE
 from support.scene import ACCOUNT, TIMING, Scene, scene
 
+from navibridge.backoff import Backoff
 from navibridge.model import Reading
-from navibridge.retry import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

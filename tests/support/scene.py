@@ -26,10 +26,10 @@ from support.plants import PLANTS, Plant
 from support.relay import Relay
 
 from navibridge import config, vendors
+from navibridge.backoff import Backoff
 from navibridge.bridge import Bridge, Timing
 from navibridge.broker import Limits
 from navibridge.demo.cloud import SimulatedCloud
-from navibridge.retry import Backoff
 from navibridge.store import Store
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from navibridge.retry import Backoff
+from navibridge.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
