@@ -42,6 +42,7 @@ LAYERS = (
         "transitions",
         "usage",
         "outbox",
+        "vault",
     },
     {"vendors"},
     {"account", "announce", "dispatch"},

@@ -61,7 +61,7 @@ class Desk:
             email=settings.email,
             password=settings.password,
             store=Store(self.directory),
-            section="home-sign-in",
+            account="home",
             clock=lambda: self.now,
             budget=budget,
         )
@@ -294,7 +294,7 @@ async def test_damaged_tokens_are_no_tokens(desk: Desk) -> None:
 async def test_no_secret_in_any_repr(desk: Desk) -> None:
     auth = desk.auth()
     credentials = await auth.credentials()
-    tokens = auth._tokens
+    tokens = auth._vault.tokens
     assert tokens is not None
     shown = f"{tokens!r} {credentials!r}"
     for secret in (tokens.id_token, tokens.refresh, tokens.access_key, tokens.secret_key, tokens.session_token):

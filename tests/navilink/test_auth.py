@@ -78,9 +78,7 @@ class Service:
         return self.tokens[-1]
 
     def auth(self, rest: Rest, store: Store, *, password: str = PASSWORD, email: str = EMAIL, budget: int = 4) -> Auth:
-        return Auth(
-            rest, email, Secret(password), store=store, section="home-sign-in", clock=lambda: self.now, budget=budget
-        )
+        return Auth(rest, email, Secret(password), store=store, account="home", clock=lambda: self.now, budget=budget)
 
 
 def reply(code: int, message: str, *, status: int | None = None) -> web.Response:

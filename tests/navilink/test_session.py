@@ -783,7 +783,7 @@ async def test_no_secret_and_no_address_is_logged(town: Town, caplog: pytest.Log
         home = place.home(poll_interval=0.2)
         await home.up()
         await home.session.send(home.device(), {"target_temperature": 52.0})
-        tokens = home.session._auth._tokens
+        tokens = home.session._auth._vault.tokens
         assert tokens is not None
         secrets = [tokens.access, tokens.refresh, tokens.secret_key, tokens.session_token, "demo-water-heater"]
     text = "\n".join(record.getMessage() for record in caplog.records if record.name != "asyncio")

@@ -8,15 +8,15 @@ the refresh token has expired too, the account is signed in to again, within a `
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from navibridge.budget import Budget, Term
+from navibridge.budget import Term
 from navibridge.diagnosis import Credentials
 from navibridge.errors import LinkError, Throttled
+from navibridge.vault import Vault
 from navibridge.vendors.mysa import cognito
 from navibridge.vendors.mysa.cognito import Refused
 
@@ -154,7 +154,7 @@ class Auth:
         email: the account.
         password: its password.
         store: keeps the tokens and the budget.
-        section: the store's name for them.
+        account: the account's name in the configuration.
         clock: seconds since the epoch.
         budget: how many sign-ins may happen within `navibridge.budget.BUDGET_PERIOD`.
     """
@@ -169,7 +169,7 @@ class Auth:
         email: str,
         password: Secret,
         store: Store,
-        section: str,
+        account: str,
         clock: Callable[[], float],
         budget: int = 4,
     ) -> None:
@@ -178,23 +178,16 @@ class Auth:
         self._pools = pools
         self._email = email
         self._password = password
-        self._store = store
-        self._section = section
         self._clock = clock
         self._lock = asyncio.Lock()
-        kept = store.load(section)
         # Tokens of another account, or of other pools, would be refused in confusing ways.
-        whose = f"{email.strip().lower()} {pools.user_pool} {pools.client_id} {pools.identity_pool}"
-        self._owner = hashlib.sha256(whose.encode()).hexdigest()[:16]
-        if kept.get("owner") != self._owner:
-            kept = {}
-        self._tokens = Tokens.load(kept.get("tokens"))
-        self._budget = Budget(budget, kept.get("sign_ins"))
+        owner = f"{email.strip().lower()} {pools.user_pool} {pools.client_id} {pools.identity_pool}"
+        self._vault = Vault(store, account, owner=owner, load=Tokens.load, allowed=budget, clock=clock)
 
     @property
     def user(self) -> str:
         """The account's id at the vendor, as the token tells it; empty before the first sign-in."""
-        return self._tokens.user if self._tokens is not None else ""
+        return self._vault.tokens.user if self._vault.tokens is not None else ""
 
     async def credentials(self) -> Credentials:
         """AWS credentials that will do for opening a link.
@@ -219,13 +212,13 @@ class Auth:
                 except Refused as again:
                     raise _no_keys(again) from again
             log.debug("new AWS credentials")
-            return self._keep(tokens.with_keys(keys, self._clock())).credentials
+            return self._vault.keep(tokens.with_keys(keys, self._clock())).credentials
 
     def revoke_credentials(self, access_key: str) -> None:
         """The endpoint refused these AWS credentials though they should be good: the next link needs other ones."""
-        tokens = self._tokens
+        tokens = self._vault.tokens
         if tokens is not None and tokens.access_key == access_key:
-            self._keep(replace(tokens, aws_term=Term(tokens.aws_term.begins, 0.0)))
+            self._vault.keep(replace(tokens, aws_term=Term(tokens.aws_term.begins, 0.0)))
 
     async def call(self, method: str, path: str, *, json: object = None) -> Any:
         """The body of one request to the REST service, made again once with a new token if the first is refused.
@@ -256,11 +249,11 @@ class Auth:
 
     async def _fresh(self) -> Tokens:
         """Tokens with a fresh id token. Called with the lock held, as all below."""
-        if self._tokens is None:
+        if self._vault.tokens is None:
             return await self._sign_in()
-        if self._tokens.term.fresh(self._clock()):
-            return self._tokens
-        return await self._renew(self._tokens)
+        if self._vault.tokens.term.fresh(self._clock()):
+            return self._vault.tokens
+        return await self._renew(self._vault.tokens)
 
     async def _renew(self, tokens: Tokens) -> Tokens:
         """Use the refresh token, or sign in when it is refused."""
@@ -275,12 +268,10 @@ class Auth:
             log.info("the refresh token is no longer accepted; signing in again")
             return await self._sign_in()
         log.debug("token refreshed")
-        return self._keep(tokens.renewed(granted, self._clock()))
+        return self._vault.keep(tokens.renewed(granted, self._clock()))
 
     async def _sign_in(self) -> Tokens:
         """Sign in with the password."""
-        entry = self._budget.spend(self._clock())
-        self._save()
         pools, password = self._pools, self._password.reveal()
         exchange = cognito.sign_in(
             pools.user_pool,
@@ -291,19 +282,14 @@ class Auth:
             clock=self._clock,
         )
         try:
-            granted = await self._drive(exchange)
+            with self._vault.sign_in():
+                granted = await self._drive(exchange)
         except Refused as error:
             raise cognito.sign_in_refused(error, len(password)) from error
-        except Throttled:
-            raise
-        except LinkError:
-            self._budget.refund(entry)
-            self._save()
-            raise
         log.info("signed in")
         now = self._clock()
         tokens = Tokens(granted.id_token, Term(now, granted.lasts), granted.refresh, granted.user, granted.login)
-        return self._keep(tokens)
+        return self._vault.keep(tokens)
 
     async def _exchange(self, tokens: Tokens) -> Keys:
         return await self._drive(
@@ -327,17 +313,6 @@ class Auth:
             except StopIteration as end:
                 value: T = end.value
                 return value
-
-    def _keep(self, tokens: Tokens) -> Tokens:
-        self._tokens = tokens
-        self._save()
-        return tokens
-
-    def _save(self) -> None:
-        kept: dict[str, Any] = {"owner": self._owner, "sign_ins": self._budget.entries}
-        if self._tokens is not None:
-            kept["tokens"] = self._tokens.dump()
-        self._store.save(self._section, kept)
 
 
 def _no_keys(error: Refused) -> LinkError:

@@ -122,7 +122,7 @@ class MysaSession:
             email=settings.email,
             password=settings.password,
             store=context.store,
-            section=f"{context.account}-sign-in",
+            account=context.account,
             clock=context.clock,
             budget=settings.sign_ins,
         )

@@ -8,13 +8,13 @@ entered in a book in the store: a container that restarts in a loop must not loc
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from navibridge.budget import Budget, Term
-from navibridge.errors import AuthError, LinkError, Throttled
+from navibridge.budget import Term
+from navibridge.errors import AuthError, LinkError
+from navibridge.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -153,7 +153,7 @@ class Auth:
         email: the account.
         password: its password.
         store: keeps the tokens and the book of sign-ins.
-        section: the store's name for them.
+        account: the account's name in the configuration.
         clock: seconds since the epoch.
         budget: how many sign-ins may happen within `navibridge.budget.BUDGET_PERIOD`.
     """
@@ -165,23 +165,17 @@ class Auth:
         password: Secret,
         *,
         store: Store,
-        section: str,
+        account: str,
         clock: Callable[[], float],
         budget: int = 4,
     ) -> None:
         self._rest = rest
         self._email = email
         self._password = password
-        self._store = store
-        self._section = section
         self._clock = clock
         self._lock = asyncio.Lock()
-        kept = store.load(section)
-        self._owner = hashlib.sha256(email.strip().lower().encode()).hexdigest()[:16]
-        if kept.get("owner") != self._owner:
-            kept = {}  # of another account: the configuration has changed
-        self._tokens = Tokens.load(kept.get("tokens"))
-        self._budget = Budget(budget, kept.get("sign_ins"))
+        owner = email.strip().lower()
+        self._vault = Vault(store, account, owner=owner, load=Tokens.load, allowed=budget, clock=clock)
 
     @property
     def email(self) -> str:
@@ -196,15 +190,15 @@ class Auth:
             LinkError: not reachable.
         """
         async with self._lock:
-            if self._tokens is None or not self._tokens.aws_term.fresh(self._clock()):
+            if self._vault.tokens is None or not self._vault.tokens.aws_term.fresh(self._clock()):
                 return await self._sign_in()
-            return self._tokens
+            return self._vault.tokens
 
     def revoke_credentials(self, access_key: str) -> None:
         """The endpoint refused these AWS credentials though they should be good: the next link needs other ones."""
-        tokens = self._tokens
+        tokens = self._vault.tokens
         if tokens is not None and tokens.access_key == access_key:
-            self._keep(replace(tokens, aws_term=Term(tokens.aws_term.begins, 0.0)))
+            self._vault.keep(replace(tokens, aws_term=Term(tokens.aws_term.begins, 0.0)))
 
     async def call(self, method: str, path: str, *, json: object = None, query: Mapping[str, str] | None = None) -> Any:
         """The ``data`` of one request that needs a token, made again once with a new token if the first is refused.
@@ -240,7 +234,7 @@ class Auth:
         """Tokens with an access token that is fresh and is not the one just refused."""
         async with self._lock:
             # Looked at inside the lock: whoever waited for it may find the work done.
-            tokens = self._tokens
+            tokens = self._vault.tokens
             if tokens is None:
                 return await self._sign_in()
             if tokens.access_term.fresh(self._clock()) and tokens.access != refused:
@@ -258,27 +252,19 @@ class Auth:
             return await self._sign_in()
         renewed = tokens.renewed(_data(answer, "/auth/refresh"), self._clock())
         log.debug("token refreshed")
-        return self._keep(renewed)
+        return self._vault.keep(renewed)
 
     async def _sign_in(self) -> Tokens:
         """Sign in with the password. Called with the lock held."""
-        entry = self._budget.spend(self._clock())
-        self._save()
-        try:
+        with self._vault.sign_in():
             answer = await self._rest.request(
                 "POST", "/user/sign-in", json={"userId": self._email, "password": self._password.reveal()}
             )
-        except Throttled:
-            raise
-        except LinkError:
-            self._budget.refund(entry)
-            self._save()
-            raise
         code, message = _code(answer), _message(answer)
         if code == SUCCESS:
             tokens = Tokens.granted(_data(answer, "/user/sign-in"), self._clock())
             log.info("signed in")
-            return self._keep(tokens)
+            return self._vault.keep(tokens)
         if message == UNKNOWN_USER:
             raise AuthError(
                 "NaviLink does not know this e-mail address",
@@ -292,17 +278,6 @@ class Auth:
                 what_to_do="Check the password by signing in to the NaviLink app, correct the configuration, restart.",
             )
         raise LinkError(f"the sign-in failed for now (code {code})", reason="service")
-
-    def _keep(self, tokens: Tokens) -> Tokens:
-        self._tokens = tokens
-        self._save()
-        return tokens
-
-    def _save(self) -> None:
-        kept: dict[str, Any] = {"owner": self._owner, "sign_ins": self._budget.entries}
-        if self._tokens is not None:
-            kept["tokens"] = self._tokens.dump()
-        self._store.save(self._section, kept)
 
 
 def _text(fields: Any, name: str) -> str:

@@ -128,7 +128,7 @@ class NavilinkSession:
             settings.email,
             settings.password,
             store=context.store,
-            section=f"{context.account}-sign-in",
+            account=context.account,
             clock=context.clock,
             budget=settings.sign_ins,
         )
