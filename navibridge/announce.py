@@ -6,14 +6,15 @@ retained messages become those: nothing of an earlier name, format or device lis
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 from navibridge import discovery
 from navibridge.broker import Message
 from navibridge.discovery import Document, object_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from navibridge.config import Discovery
     from navibridge.model import Device
@@ -22,6 +23,60 @@ if TYPE_CHECKING:
 
 REQUESTS = {"rediscover": "Announce everything again"}
 """Requests to the bridge that get a button."""
+
+AT_A_LOOK: Final = 3
+"""How many devices' retained messages are asked for together; one has some 300 with entities and values one by one."""
+
+
+class Leftovers:
+    """What is retained of a bridge, found by looking: first who has been here, then what there is of each.
+
+    What a broker has to hand out at once beyond a limit, it drops (Mosquitto a thousand), and others may keep more than
+    that under the discovery prefix. So a few devices are looked at at a time.
+
+    Args:
+        topics: the bridge's topics.
+
+    Attributes:
+        found: the payloads of its discovery messages, by topic; of all its other topics nothing is kept.
+    """
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+        self.found: dict[str, bytes] = {}
+
+    def remember(self, topic: str, payload: bytes) -> None:
+        """A retained message, of this bridge or of anybody."""
+        if self._topics.parse_published(topic) is not None:
+            self.found[topic] = b""
+        elif topic.startswith(f"{self._topics.prefix}/") and discovery.left_by_us(topic, payload, self._topics):
+            self.found[topic] = payload
+
+    def looks(self, *further: Collection[str]) -> Iterator[tuple[str, ...]]:
+        """The filters to collect under, look by look; what is remembered after one decides the next.
+
+        Args:
+            further: filters that may show whoever left no trace, for as many looks.
+        """
+        looked: set[str] = set()
+        for first in (self._topics.traces, *further):
+            yield tuple(first)
+            unseen = [(identity, filters) for identity, filters in self.by_identity() if identity not in looked]
+            looked.update(identity for identity, _ in unseen)
+            for start in range(0, len(unseen), AT_A_LOOK):
+                yield tuple(chain.from_iterable(filters for _, filters in unseen[start : start + AT_A_LOOK]))
+
+    def by_identity(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The filters of everything of the bridge, and of each device that something was found of."""
+        published = map(self._topics.parse_published, self.found)
+        names = {found.name for found in published if found is not None and found.of == "device"}
+        own = {object_id(name): self._topics.retained_of(name) for name in names}
+        announced = {self._topics.announced(topic) for topic, payload in self.found.items() if payload}
+        bridge = discovery.bridge_id(self._topics)
+        return [
+            (identity, (*self._topics.configs_of(identity), *own.get(identity, ())))
+            for identity in (bridge, *sorted((own.keys() | announced) - {bridge}))
+        ]
 
 
 class Announcer:
@@ -35,25 +90,19 @@ class Announcer:
     def __init__(self, topics: Topics, settings: Discovery) -> None:
         self._topics = topics
         self._settings = settings
-        self._left: dict[str, bytes] = {}
+        self._leftovers = Leftovers(topics)
+        self._left = self._leftovers.found
         self._announced: dict[str, dict[str, Document]] = {}
         self._bridge = discovery.bridge_id(topics)
         self._outlines = _Outlines()
 
     def remember(self, topic: str, payload: bytes) -> None:
         """A retained message that was on the broker before this run published anything."""
-        if topic.startswith(f"{self._topics.prefix}/"):
-            if discovery.ours(payload, self._topics) is not None or payload == discovery.MIGRATE:
-                self._left[topic] = payload
-        elif self._topics.parse_published(topic) is not None:
-            self._left[topic] = b""
+        self._leftovers.remember(topic, payload)
 
     def leftovers(self) -> list[tuple[str, ...]]:
         """The filters of what an earlier run may have left: of the bridge, and of each device that left a trace."""
-        published = map(self._topics.parse_published, self._left)
-        names = sorted({found.name for found in published if found is not None and found.of == "device"})
-        devices = [(*self._topics.configs_of(object_id(name)), *self._topics.retained_of(name)) for name in names]
-        return [self._topics.configs_of(self._bridge), *devices]
+        return [filters for _, filters in self._leftovers.by_identity()]
 
     def device(self, key: str, device: Device, account: str, unit: TemperatureUnit) -> list[Message]:
         """What to publish so that the device is announced as it is now."""

@@ -268,11 +268,19 @@ def ours(payload: bytes, topics: Topics) -> Document | None:
     return None
 
 
+def left_by_us(topic: str, payload: bytes, topics: Topics) -> bool:
+    """Whether a retained discovery message is this bridge's, a migration that was interrupted included.
+
+    A migration's payload says nothing; it counts as ours by the topic it lies on.
+    """
+    return ours(payload, topics) is not None or (payload == MIGRATE and f"/{ORIGIN}_" in topic)
+
+
 def ghosts(seen: Mapping[str, bytes], announced: Collection[str], topics: Topics) -> tuple[str, ...]:
     """The topics to clear among the retained discovery messages: ours, and announced no more.
 
-    A migration payload that an interrupted move left behind counts as ours by the topic it lies on. Only to be asked
-    while the accounts' device lists are complete, or devices would be forgotten because a cloud is away.
+    Only to be asked while the accounts' device lists are complete, or devices would be forgotten because a cloud is
+    away.
 
     Args:
         seen: retained payloads by topic, of `Topics.configs`.
@@ -280,10 +288,7 @@ def ghosts(seen: Mapping[str, bytes], announced: Collection[str], topics: Topics
         topics: the bridge's topics.
     """
     return tuple(
-        topic
-        for topic, payload in seen.items()
-        if topic not in announced
-        and (ours(payload, topics) is not None or (payload == MIGRATE and f"/{ORIGIN}_" in topic))
+        topic for topic, payload in seen.items() if topic not in announced and left_by_us(topic, payload, topics)
     )
 
 

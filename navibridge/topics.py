@@ -202,6 +202,10 @@ class Topics:
             return ()
         return (self.device_config(object_id), f"{self.prefix}/+/{object_id}/+/config")
 
+    def announced(self, topic: str) -> str:
+        """Whom a discovery topic is about: ``<prefix>/<platform>/<object id>/...``."""
+        return topic.removeprefix(f"{self.prefix}/").split("/")[1]
+
     @property
     def traces(self) -> tuple[str, ...]:
         """The filters of what tells who has been here: everything of the accounts, one topic of each device."""

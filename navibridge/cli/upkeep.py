@@ -82,7 +82,6 @@ async def _ghosts(observer: Observer, topics: Topics, kept: Collection[str]) -> 
     Raises:
         LinkError: a device list is not complete yet, so that nobody can say.
     """
-    from navibridge.cli.retained import identity
     from navibridge.discovery import bridge_id, object_id
 
     observer.raise_for_accounts("nobody can say which devices are gone")
@@ -96,6 +95,6 @@ async def _ghosts(observer: Observer, topics: Topics, kept: Collection[str]) -> 
         if topic in own:
             continue
         form = "device" if topic.startswith(f"{topics.prefix}/device/") else "entity"
-        if identity(topic, topics) not in identities or form != announced_as:
+        if topics.announced(topic) not in identities or form != announced_as:
             ghosts.append(topic)
     return ghosts

@@ -13,7 +13,9 @@ from support.mosquitto import free_port
 from support.program import Ended, invoke, started
 
 from navibridge import vendors
+from navibridge.broker import LocalBroker, Message
 from navibridge.cli.acl import Users, rules
+from navibridge.config import Broker
 from navibridge.topics import Topics
 
 if TYPE_CHECKING:
@@ -126,6 +128,38 @@ def test_rules_follow_the_configuration(configure: Callable[..., Path]) -> None:
     assert "topic readwrite house/bridge/bridge/state\n" in ended.out
     assert "topic readwrite ha/+/+/config\n" in ended.out
     assert invoke("acl", "--flows", "me").code == 2
+
+
+async def test_more_is_cleared_than_a_broker_hands_out_at_once(
+    mosquitto: Mosquitto, configure: Callable[..., Path]
+) -> None:
+    """Mosquitto has a thousand for one subscriber at a time: with many devices, or with many of others."""
+    configure(broker={"host": mosquitto.host, "port": mosquitto.port})
+    topics = Topics()
+    devices = [f"acme_{number}" for number in range(40)]
+    document = (
+        b'{"device": {}, "origin": {"name": "navibridge"}, "availability": [{"topic": "navibridge/bridge/state"}]}'
+    )
+    ours = {topics.bridge_state: b"offline", topics.device_config("navibridge_acme_gone"): document}
+    for device in devices:
+        ours |= {topics.state(device): b"{}", topics.availability(device): b"offline"}
+        ours |= {topics.value(device, f"value_{number}"): b"1" for number in range(40)}
+        ours |= {topics.entity_config("sensor", f"navibridge_{device}", str(number)): document for number in range(10)}
+    others = [f"homeassistant/sensor/another_{number}/power/config" for number in range(1500)]
+    kept = [Message(topic, payload, retain=True) for topic, payload in ours.items()]
+    kept += [Message(topic, b"{}", retain=True) for topic in others]
+    settings = Broker(host=mosquitto.host, port=mosquitto.port)
+    async with LocalBroker(settings, client_id="earlier", will=None).open() as link:
+        await link.publish_many(kept)
+    ended = await program("clean", "--all", "--yes")
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines() == sorted(ours)
+    assert f"{len(ours)} retained messages cleared" in ended.err
+    assert "what is listed may not be all" in ended.err, "others have more under the prefix than can be looked through"
+    async with listening(mosquitto, "navibridge/#", "homeassistant/device/#") as late:
+        await late.publish("navibridge/end", "")
+        await late.wait_for("navibridge/end")
+        assert [heard.topic for heard in late.heard if heard.retain] == []
 
 
 @pytest.mark.parametrize("web", [False, True])
