@@ -28,6 +28,7 @@ from pydantic_core import core_schema
 
 from navibridge import mistakes, sources
 from navibridge.errors import ConfigError, Problem
+from navibridge.log import is_plain
 from navibridge.sources import Branch, Listing, Origin, Text
 
 if TYPE_CHECKING:
@@ -799,6 +800,12 @@ def _doubts(config: Config, tree: Branch) -> Iterator[Problem]:
             yield Problem(where, dotted, message)
         elif text[0] in "'\"" or text[-1] in "'\"":
             message = f"begins or ends with a quotation mark ({len(text)} characters); it is taken as a part of it"
+            yield Problem(where, dotted, message)
+        if is_plain(text):
+            message = (
+                f"so short or plain ({len(text)} characters) that log lines can not hide it wherever it stands; set a "
+                "longer one with digits and signs"
+            )
             yield Problem(where, dotted, message)
         node = sources.look(tree, path)
         if isinstance(node, Text) and node.cut:

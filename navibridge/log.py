@@ -3,6 +3,11 @@
 Secrets are taken out twice: those that are known by value (passwords of the configuration, tokens that `Redactor.add`
 was told) in every form that they take in URLs, JSON and `repr`, and those known by their look (AWS keys and signatures,
 JSON web tokens). E-mail addresses stay in DEBUG lines only.
+
+A password may be a word, such as ``online``. Hidden wherever that stands, every line that says ``online`` would have a
+hole in its place, and whoever knows the lines could read the password from the hole. The word is no secret; that it is
+the password is. So a secret that is a plain word (see `is_plain`) is hidden only where something calls it one:
+``password=online``, ``"password": "online"``, ``mqtt://me:online@host``. The configuration's check tells its owner.
 """
 
 from __future__ import annotations
@@ -29,6 +34,13 @@ HIDDEN: Final = "…"
 """What stands where a secret or an e-mail address stood."""
 
 _SHORT: Final = 6
+"""Characters; a secret with fewer is hidden only where it stands alone."""
+
+_TINY: Final = 4
+_LONGEST_WORD: Final = 13
+_CALLED: Final = (
+    r"""(?P<called>(?i:passwor[dt]|passwd|passphrase|pwd|secret)["'\\\]]*\s*[:=(]\s*[\\"'(]*|://[^\s/@:]*:)"""
+)
 _BY_LOOK: Final = re.compile(
     r"(?P<kept>(?i:X-Amz-(?:Signature|Security-Token|Credential))=)[^&\s\"'<>]+"  # signed URLs
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}"  # AWS access key ids
@@ -38,9 +50,19 @@ _EMAIL: Final = re.compile(r"[^\s@'\"<>()\[\]{},;:/=?&]{1,64}(?:@|%40)[A-Za-z0-9
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x80-\x9f\u2028\u2029]")
 
 
+def is_plain(secret: str) -> bool:
+    """Whether a secret can not be told from the words and numbers around it.
+
+    That is one of fewer than 4 characters, a word of up to 13 letters, and a number of up to 5 digits.
+    """
+    if len(secret) < _TINY or (secret.isdigit() and len(secret) < _SHORT):
+        return True
+    return len(secret) <= _LONGEST_WORD and secret.isalpha() and secret[1:] in (secret[1:].lower(), secret.upper()[1:])
+
+
 def redact(text: str, secrets: Iterable[str] = (), *, emails: bool = True) -> str:
     """A text without the given secrets, without what looks like one, and without e-mail addresses."""
-    text = _by_look(_pattern(frozenset(secrets)).sub(HIDDEN, text))
+    text = _by_look(_pattern(frozenset(secrets)).sub(_hidden, text))
     return _EMAIL.sub(HIDDEN, text) if emails else text
 
 
@@ -48,9 +70,24 @@ def _by_look(text: str) -> str:
     return _BY_LOOK.sub(lambda match: (match["kept"] or "") + HIDDEN, text)
 
 
+def _hidden(match: re.Match[str]) -> str:
+    return (match["called"] or "") + HIDDEN
+
+
 @lru_cache(maxsize=8)
 def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
-    """What matches any of the secrets in any spelling; a very short one only where it stands alone."""
+    """What matches any of the secrets in any spelling, each as far as it can be told from what is around it."""
+    plain = {secret for secret in secrets if is_plain(secret)}
+    anywhere = (
+        rf"(?<!\w){re.escape(word)}(?!\w)" if len(word) < _SHORT else re.escape(word)
+        for word in _spellings(secrets - plain)
+    )
+    called = rf"{_CALLED}(?:{'|'.join(map(re.escape, _spellings(plain))) or '(?!)'})(?!\w)"
+    return re.compile("|".join((*anywhere, called)))
+
+
+def _spellings(secrets: Iterable[str]) -> list[str]:
+    """Every form that the secrets take in URLs, JSON and `repr`, the longest first."""
     spellings = {
         spelling
         for secret in secrets
@@ -64,9 +101,7 @@ def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
             repr(secret)[1:-1],
         )
     }
-    longest_first = sorted(spellings, key=len, reverse=True)
-    alone = (rf"(?<!\w){re.escape(word)}(?!\w)" if len(word) < _SHORT else re.escape(word) for word in longest_first)
-    return re.compile("|".join(alone) if spellings else r"(?!)")
+    return sorted(spellings, key=len, reverse=True)
 
 
 class Redactor(logging.Filter):

@@ -716,6 +716,15 @@ def test_doubtful_passwords_are_warned_about_by_their_length_alone(place: Path) 
     assert PASSWORD not in "".join(told)
 
 
+@pytest.mark.parametrize("password", ["online", "x", "0000"])
+def test_a_password_that_no_log_can_hide_is_warned_about_without_showing_it(place: Path, password: str) -> None:
+    loaded = load(place, f"accounts:\n  a: {{vendor: acme, email: a@b.c, password: '{password}'}}\n")
+    (told,) = [str(warning) for warning in loaded.warnings]
+    length = f"{len(password)} characters"
+    assert told.startswith(f"config.yaml:2: accounts.a.password: so short or plain ({length}) that log lines can not")
+    assert password not in told.replace("config.yaml", "").replace("longer one", "").replace("can not", "").split()
+
+
 def test_a_strange_env_file_is_a_warning(place: Path) -> None:
     (place / ".env").write_text("# fine\n\nACME_EMAIL=a@b.example\r\nACME_PASSWORD='it's\nnot an assignment\n")
     loaded = load(place)
