@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from navibridge.errors import AuthError, LinkError, NavibridgeError
+from navibridge.errors import ADVICE, OTHERWISE, AuthError, LinkError, NavibridgeError
 from navibridge.model import LinkDown, LinkUp, ReadOnly
 from navibridge.retry import supervise
 from navibridge.state import iso
@@ -168,7 +168,7 @@ class Account:
                 self.up.set()
                 self._transitions.say("online", logging.INFO, "account %s is online", self.name)
             case LinkDown(reason, detail):
-                self._down(reason, detail, "")
+                self._down(reason, detail, ADVICE.get(reason, OTHERWISE))
             case ReadOnly():
                 self._read_only(event)
         self._event(self, event)

@@ -30,8 +30,8 @@ from awscrt.exceptions import AwsCrtError
 from awsiot import mqtt5_client_builder, mqtt_connection_builder
 
 from navibridge import sigv4
-from navibridge.diagnosis import ADVICE, LIMIT, Credentials, Endpoint, diagnose, unreadable_authorities
-from navibridge.errors import LinkError
+from navibridge.diagnosis import LIMIT, Credentials, Endpoint, diagnose, unreadable_authorities
+from navibridge.errors import ADVICE, LinkError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -335,11 +335,11 @@ class CloudLink:
             if found is None and failure.reason == "upgrade_refused":
                 # The same credentials were granted the upgrade just now: nothing is wrong with them.
                 text = f"{self.endpoint}: the upgrade was refused, and a moment later it was not"
-                failure = LinkError(text, reason="service", what_to_do=ADVICE["service"])
+                failure = LinkError(text, reason="service")
             raise failure from error
         except _ConnectRefused as error:
             text = f"{self.endpoint} refused the MQTT connection: {error}"
-            raise LinkError(text, reason="connect_refused", what_to_do=ADVICE["connect_refused"]) from error
+            raise LinkError(text, reason="connect_refused") from error
         finally:
             if asked is not None:
                 asked.cancel()
@@ -773,7 +773,7 @@ def _link_error(endpoint: Endpoint, error: Exception) -> LinkError:
         return LinkError(f"{endpoint}: {error}", reason="failed")
     reason = _NAMES.get(error.name, "tls" if "_TLS_" in error.name else "failed")
     text = {"closed": "closed the connection", "timeout": "does not answer"}.get(reason, f"failed: {error.message}")
-    return LinkError(f"{endpoint} {text} ({error.name})", reason=reason, what_to_do=ADVICE.get(reason, ""))
+    return LinkError(f"{endpoint} {text} ({error.name})", reason=reason)
 
 
 def _late(

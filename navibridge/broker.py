@@ -257,12 +257,17 @@ class LocalBroker:
                     reason="not_authorised",
                     what_to_do="Check broker.username and broker.password, and what the broker allows that user.",
                 )
-            return LinkError(f"{start} refused the connection: {error.rc}", reason="refused")
+            return LinkError(
+                f"{start} refused the connection: {error.rc}",
+                reason="refused",
+                what_to_do="Check broker.protocol and broker.client_id, and look at the broker's log.",
+            )
         cause = error.__context__
         for kind, reason, text, advice in _FAILURES:
             if isinstance(cause, kind):
                 return LinkError(f"{start} {text.format(detail=_detail(cause))}", reason=reason, what_to_do=advice)
-        return LinkError(f"{start} can not be reached: {error}", reason="unreachable")
+        advice = "Check broker.host and broker.port, and look at the broker's log."
+        return LinkError(f"{start} can not be reached: {error}", reason="unreachable", what_to_do=advice)
 
 
 class Link:
@@ -381,7 +386,9 @@ class Link:
                     self._waiting.discard(limit)
         except TimeoutError as error:
             raise self._lost or LinkError(
-                f"broker {self.where} did not acknowledge {what} within {self._limit:g} s", reason="timeout"
+                f"broker {self.where} did not acknowledge {what} within {self._limit:g} s",
+                reason="timeout",
+                what_to_do="Look at the broker's log and load, and check the network to it.",
             ) from error
         except aiomqtt.MqttError as error:
             raise self._lost or LinkError(f"broker {self.where}: {what}: {error}", reason="closed") from error

@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Literal
 
 from navibridge import sigv4
-from navibridge.errors import LinkError
+from navibridge.errors import ADVICE, LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,20 +61,6 @@ class Credentials:
     session_token: str = field(repr=False)
     expires_at: float
 
-
-ADVICE: Final = {
-    "dns": "Check the network's name server and the spelling of the host name.",
-    "refused": "Check host and port, and whether a firewall is in between.",
-    "unreachable": "Check this machine's network.",
-    "timeout": "Check this machine's network; outages of the service pass by themselves.",
-    "tls": "Check the clock of this machine and its certificate authorities, and that nothing in between opens TLS.",
-    "clock": "Set the clock of this machine: signatures are accepted within 5 minutes of the right time.",
-    "upgrade_refused": "Nothing at first: new credentials are fetched by signing in again.",
-    "service": "Nothing; outages of the service pass by themselves.",
-    "closed": "Nothing at first; if it repeats every few seconds, another program uses the same client id.",
-    "connect_refused": "Check that the endpoint speaks the configured protocol (MQTT3 or MQTT5).",
-}
-"""What a person can do about a reason, by reason."""
 
 LIMIT: Final = 4.0
 """Seconds that finding the reason may take."""
@@ -155,7 +141,7 @@ async def _dial(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.Strea
 def _dial_failure(endpoint: Endpoint, error: OSError) -> LinkError:
     match error:
         case ssl.SSLCertVerificationError():
-            advice = ADVICE["clock"] if error.verify_code in _CLOCK_MATTERS else None
+            advice = ADVICE["clock"] if error.verify_code in _CLOCK_MATTERS else ""
             return _finding(endpoint, "tls", f"the certificate is not trusted: {error.verify_message}", advice)
         case ssl.SSLError():
             return _finding(endpoint, "tls", f"TLS failed: {error.reason or error}")
@@ -235,5 +221,5 @@ def _skew(date: str | None, now: float) -> float | None:
         return None
 
 
-def _finding(endpoint: Endpoint, reason: str, text: str, advice: str | None = None) -> LinkError:
-    return LinkError(f"{endpoint}: {text}", reason=reason, what_to_do=advice or ADVICE[reason])
+def _finding(endpoint: Endpoint, reason: str, text: str, advice: str = "") -> LinkError:
+    return LinkError(f"{endpoint}: {text}", reason=reason, what_to_do=advice)

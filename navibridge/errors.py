@@ -15,10 +15,34 @@ the library, always with ``raise ... from``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+OTHERWISE: Final = "Nothing at first; should it last, `navibridge check` finds out where it ends."
+"""What a person can do about a `LinkError` whose reason has no advice of its own."""
+
+ADVICE: Final = {
+    "dns": "Check the network's name server and the spelling of the host name.",
+    "refused": "Check host and port, and whether a firewall is in between.",
+    "unreachable": "Check this machine's network.",
+    "timeout": "Check this machine's network; outages of the service pass by themselves.",
+    "tls": "Check the clock of this machine and its certificate authorities, and that nothing in between opens TLS.",
+    "clock": "Set the clock of this machine: signatures are accepted within 5 minutes of the right time.",
+    "upgrade_refused": "Nothing at first: new credentials are fetched by signing in again.",
+    "service": "Nothing; outages of the service pass by themselves.",
+    "closed": "Nothing at first; if it repeats every few seconds, another program uses the same client id.",
+    "connect_refused": "Check that the endpoint speaks the configured protocol (MQTT3 or MQTT5).",
+    "half_open": "Nothing, it is connected anew; if it repeats, look at what is in between: router, firewall, VPN.",
+    "silent": "Nothing, it is connected anew; if it repeats, check this machine's network.",
+    "left_out": "Check that the device is online in the vendor's app.",
+    "publish_refused": "Nothing at first; if it repeats, please report it with the lines around it in the log.",
+    "failed": OTHERWISE,
+    "internal": "Nothing, it is started anew; please report it with the lines around it in the log.",
+    "not_captured": "Record the capture again, from the sign-in on.",
+}
+"""What a person can do about a `LinkError`, by its reason, where whoever raises it knows nothing better."""
 
 
 class NavibridgeError(Exception):
@@ -71,13 +95,13 @@ class LinkError(NavibridgeError):
 
     Attributes:
         reason: machine-readable, such as ``dns``, ``tls``, ``timeout``, ``upgrade_refused``, ``closed``.
-        what_to_do: what a person can do should it last.
+        what_to_do: what a person can do should it last; by default what `ADVICE` has for the reason.
     """
 
     def __init__(self, message: str, *, reason: str = "unreachable", what_to_do: str = "") -> None:
         super().__init__(message)
         self.reason = reason
-        self.what_to_do = what_to_do
+        self.what_to_do = what_to_do or ADVICE.get(reason, OTHERWISE)
 
 
 class Throttled(LinkError):

@@ -16,7 +16,8 @@ import trustme
 from support.postbox import Postbox, endpoint
 
 from navibridge.demo.cloud import SimulatedCloud
-from navibridge.diagnosis import ADVICE, Credentials, Endpoint, diagnose
+from navibridge.diagnosis import Credentials, Endpoint, diagnose
+from navibridge.errors import ADVICE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

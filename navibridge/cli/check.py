@@ -209,7 +209,8 @@ async def _check_broker(config: Config, findings: Findings, limit: float) -> Non
                 )
             findings.ok(bridge, "one is running" if observer.online else "none is running")
     except (LinkError, TimeoutError) as error:
-        late = LinkError(f"broker {where} did not answer within {limit:g} s", reason="timeout")
+        advice = "Look at the broker's log and load, and check the network to it."
+        late = LinkError(f"broker {where} did not answer within {limit:g} s", reason="timeout", what_to_do=advice)
         findings.error(connection, error if isinstance(error, LinkError) else late)
         findings.skipped(there_and_back, "the connection comes first")
         findings.skipped(bridge, "the connection comes first")

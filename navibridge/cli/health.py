@@ -114,7 +114,11 @@ async def _from_broker(config: Config, seconds: float) -> Mapping[str, Any]:
             raise
         if not retained:
             where = f"{broker.where} under {topics.base!r}"
-            raise LinkError(f"nothing of a bridge came from {where} within {seconds:g} s", reason="silent") from None
+            raise LinkError(
+                f"nothing of a bridge came from {where} within {seconds:g} s",
+                reason="silent",
+                what_to_do="Check that one is running there, and broker.base_topic.",
+            ) from None
     if retained.get(topics.bridge_state) != b"online":
         return {"reasons": [f"The bridge is {retained.get(topics.bridge_state, b'away').decode()}."]}
     try:

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from navibridge.cli.check import CLOCK_LIMIT
-from navibridge.diagnosis import ADVICE
+from navibridge.errors import ADVICE
 
 if TYPE_CHECKING:
     from navibridge.cli.check import Findings

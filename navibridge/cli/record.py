@@ -182,7 +182,11 @@ async def _record(config: Config, rows: Rows, wanted: str | None, seconds: float
         await limited(_keep_recording(observer, rows, only), seconds)
         if not rows.written:
             observer.raise_for_accounts("nothing was recorded")
-            raise LinkError("nothing was recorded: no tank has said anything", reason="silent")
+            raise LinkError(
+                "nothing was recorded: no tank has said anything",
+                reason="silent",
+                what_to_do="See with `navibridge devices` whether there is one, and record for longer.",
+            )
 
 
 async def _keep_recording(observer: Observer, rows: Rows, only: str | None) -> None:

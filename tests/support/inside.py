@@ -47,7 +47,6 @@ from navibridge.demo.broker import (
     Unsubscribe,
     encode,
 )
-from navibridge.diagnosis import ADVICE
 from navibridge.errors import LinkError
 from navibridge.network import Network
 from navibridge.rest import Rest
@@ -558,7 +557,7 @@ class CloudSide(Network):
         if isinstance(admitted, tuple):
             return None
         reason = _FOUND.get(admitted, "timeout")
-        return LinkError(f"the endpoint: {reason}", reason=reason, what_to_do=ADVICE[reason])
+        return LinkError(f"the endpoint: {reason}", reason=reason)
 
     async def answer(self, method: str, url: str, query: Mapping[str, str], headers: Any, body: bytes) -> Reply:
         """One request to whichever service the host name belongs to."""

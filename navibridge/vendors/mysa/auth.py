@@ -233,7 +233,11 @@ class Auth:
             tokens = await self._for_rest(tokens.id_token)
             answer = await self._ask(tokens, method, path, json)
         if answer.status >= CLIENT_ERROR:
-            raise LinkError(f"Mysa answered {method} {path} with status {answer.status}", reason="refused")
+            raise LinkError(
+                f"Mysa answered {method} {path} with status {answer.status}",
+                reason="refused",
+                what_to_do="Nothing, it is tried again; if it lasts, the service has changed: look for a new release.",
+            )
         return answer.body
 
     async def _ask(self, tokens: Tokens, method: str, path: str, json: object) -> Answer:

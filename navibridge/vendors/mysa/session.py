@@ -359,7 +359,7 @@ class MysaSession:
                 "no_realtime",
                 f"Mysa's live connection can not be opened ({error}). Values are read every"
                 f" {self._settings.poll_interval:.0f} s, and commands have to wait",
-                error.what_to_do or "Nothing; it is tried again by itself.",
+                error.what_to_do,
             )
         )
 

@@ -321,8 +321,14 @@ def _data(answer: Answer, path: str) -> Any:
     """
     code = _code(answer)
     if code != SUCCESS:
-        refused = BAD_REQUEST <= code < SERVER_ERROR
-        raise LinkError(f"NaviLink answered {path} with code {code}", reason="refused" if refused else "service")
+        text = f"NaviLink answered {path} with code {code}"
+        if BAD_REQUEST <= code < SERVER_ERROR:
+            raise LinkError(
+                text,
+                reason="refused",
+                what_to_do="Nothing, it is tried again; if it lasts, the service has changed: look for a new release.",
+            )
+        raise LinkError(text, reason="service")
     if not isinstance(answer.body, dict):
         raise LinkError(f"NaviLink answered {path} without its envelope", reason="service")
     return answer.body.get("data")
