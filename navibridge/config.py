@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from navibridge import mistakes, sources
-from navibridge.errors import ConfigError, Problem
+from navibridge.errors import ConfigError, Problem, counted
 from navibridge.log import is_plain
 from navibridge.sources import Branch, Listing, Origin, Text
 
@@ -794,24 +794,23 @@ def _doubts(config: Config, tree: Branch) -> Iterator[Problem]:
     """Secrets that probably do not say what their owner means, told by their length alone."""
     for path, secret in _secrets(config):
         text = secret.reveal()
+        length = counted(len(text), "character")
         where, dotted = _where(tree, path), ".".join(path)
         if text != text.strip():
-            message = f"begins or ends with white space ({len(text)} characters); it is taken as it stands"
+            message = f"begins or ends with white space ({length}); it is taken as it stands"
             yield Problem(where, dotted, message)
         elif text[0] in "'\"" or text[-1] in "'\"":
-            message = f"begins or ends with a quotation mark ({len(text)} characters); it is taken as a part of it"
+            message = f"begins or ends with a quotation mark ({length}); it is taken as a part of it"
             yield Problem(where, dotted, message)
         if is_plain(text):
             message = (
-                f"so short or plain ({len(text)} characters) that log lines can not hide it wherever it stands; set a "
+                f"so short or plain ({length}) that log lines can not hide it wherever it stands; set a "
                 "longer one with digits and signs"
             )
             yield Problem(where, dotted, message)
         node = sources.look(tree, path)
         if isinstance(node, Text) and node.cut:
-            message = (
-                f"a comment follows; if its # belongs to the secret ({len(text)} characters so far), put it in quotes"
-            )
+            message = f"a comment follows; if its # belongs to the secret ({length} so far), put it in quotes"
             yield Problem(where, dotted, message)
 
 

@@ -45,6 +45,11 @@ ADVICE: Final = {
 """What a person can do about a `LinkError`, by its reason, where whoever raises it knows nothing better."""
 
 
+def counted(number: int, noun: str) -> str:
+    """How many, as messages say it: ``1 byte``, ``2 bytes``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 class NavibridgeError(Exception):
     """Whatever navibridge raises on purpose."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from navibridge import sources
-from navibridge.errors import Problem
+from navibridge.errors import Problem, counted
 from navibridge.sources import Branch, Listing, Text
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def message(
         given = "a section" if isinstance(node, Branch) else "a list"
     elif isinstance(node, Text):
         hidden = option.get("format") in ("password", "email")
-        given = f"{len(node)} characters (not shown)" if hidden else node.shown
+        given = f"{counted(len(node), 'character')} (not shown)" if hidden else node.shown
         if option.get("type") == "object":
             given = "a single value"
     else:

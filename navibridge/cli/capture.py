@@ -18,6 +18,7 @@ import typer
 
 from navibridge.cli.outcome import Code, fail, note, once
 from navibridge.cli.settings import BrokerOption, ConfigOption, ForOption, load_quietly
+from navibridge.errors import counted
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -112,9 +113,8 @@ async def _capture(
     except asyncio.CancelledError:
         pass  # Ctrl-C is how a capture ends
     finally:
-        note(
-            f"{counts['in']} frames and {counts['rest']} answers written to {name}; look it through before you share it"
-        )
+        frames, answers = counted(counts["in"], "frame"), counted(counts["rest"], "answer")
+        note(f"{frames} and {answers} written to {name}; look it through before you share it")
     return Code.DONE if counts["in"] or counts["rest"] else Code.FAILED
 
 
@@ -234,7 +234,7 @@ async def _replay(
         fail(f"a bridge is running at {where} under {topic!r}; choose another --base-topic", Code.REFUSED)
     steps = await asyncio.to_thread(replay.story, settings, head, lines)
     bridge = await replay.replay(settings, head, steps, speed=speed)
-    note(f"{len(lines)} lines of {len(bridge.cache)} devices published under {topic!r}")
+    note(f"{counted(len(lines), 'line')} of {counted(len(bridge.cache), 'device')} published under {topic!r}")
     return Code.DONE
 
 

@@ -18,6 +18,7 @@ import typer
 from navibridge.cli.outcome import Code, fail
 from navibridge.cli.settings import JsonOption
 from navibridge.cli.table import aligned, as_json, shown
+from navibridge.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -215,7 +216,9 @@ def _lines(explained: Explained) -> list[str]:
             ("" if field.offset is None else str(field.offset), field.data.hex() if field.data else "", *row)  # type: ignore[misc]
             for field, row in zip(explained.fields, rows, strict=True)
         ]
-    title = f"{explained.frame} frame of {explained.device or 'no named device'}, {len(explained.fields)} fields"
+    title = (
+        f"{explained.frame} frame of {explained.device or 'no named device'}, {counted(len(explained.fields), 'field')}"
+    )
     return [title, *aligned(rows, head)]
 
 

@@ -15,6 +15,7 @@ import typer
 from navibridge.cli.outcome import Code, fail, limited, note, until_stopped
 from navibridge.cli.settings import ForOption, split_address
 from navibridge.cli.vendor_options import with_vendor_options
+from navibridge.errors import counted
 
 if TYPE_CHECKING:
     from navibridge.cli.board import Board
@@ -144,4 +145,6 @@ async def _tidy_up(scene: Demo) -> None:
 def _print_summary(scene: Demo, board: Board, started: float) -> None:
     verdicts = ", ".join(f"{number} {verdict}" for verdict, number in board.verdicts.items()) or "none"
     live = "no live value came" if board.first_values is None else f"live after {board.first_values - started:.1f} s"
-    typer.echo(f"{len(scene.bridge.cache)} devices, {live}, {board.states} states, commands: {verdicts}")
+    typer.echo(
+        f"{counted(len(scene.bridge.cache), 'device')}, {live}, {counted(board.states, 'state')}, commands: {verdicts}"
+    )

@@ -23,6 +23,7 @@ import typer
 
 from navibridge.cli.outcome import fail, limited, note, until_stopped
 from navibridge.cli.settings import BrokerOption, ConfigOption, ForOption, load_quietly
+from navibridge.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,7 +87,7 @@ def record(
     with _opened(file) as text:
         rows = Rows(text, interval)
         until_stopped(_record(settings, rows, device, seconds))
-    note(f"{rows.written} rows written to {file}")
+    note(f"{counted(rows.written, 'row')} written to {file}")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import typer
 from navibridge.cli.outcome import Code, note, once
 from navibridge.cli.settings import BrokerOption, ConfigOption, load_quietly
 from navibridge.cli.table import as_json
+from navibridge.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -67,10 +68,10 @@ async def _clean(config: Config, *, yes: bool, everything: bool) -> Code:
         if not chosen:
             note("nothing to clear")
         elif not yes:
-            note(f"{len(chosen)} retained messages; --yes clears them")
+            note(f"{counted(len(chosen), 'retained message')}; --yes clears what is listed")
         else:
             await clear(config.broker, chosen)
-            note(f"{len(chosen)} retained messages cleared")
+            note(f"{counted(len(chosen), 'retained message')} cleared")
             if everything and observer.online:
                 await observer.request("rediscover")  # what is present is announced again
     return Code.DONE

@@ -136,3 +136,8 @@ def test_people_see_errors_and_go_on() -> None:
     assert ended.code == 1
     assert ended.lines[0].startswith("error: 'rubbish!'")
     assert any(line.startswith("status frame of a1b2c3d4e5f6") for line in ended.lines)
+
+
+@pytest.mark.parametrize(("payload", "said"), [("00", "1 byte of no known form"), ("0001", "2 bytes of no known form")])
+def test_one_is_not_many(payload: str, said: str) -> None:
+    assert f"error: {said}" in invoke("decode", "navilink", payload).out

@@ -297,7 +297,7 @@ async def test_clean_clears_ghosts_and_nothing_else(house: object, home: Path, m
                 await heard.publish(topic, payload, retain=True)
             listed = await _ended("clean", directory=home)
             assert [line for line in listed if "/" in line] == sorted(ghosts)
-            assert "navibridge: 5 retained messages; --yes clears them" in listed
+            assert "navibridge: 5 retained messages; --yes clears what is listed" in listed
             since = heard.mark()
             cleared = await _ended("clean", "--yes", directory=home)
             assert "navibridge: 5 retained messages cleared" in cleared

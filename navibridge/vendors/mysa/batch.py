@@ -17,7 +17,7 @@ from functools import reduce
 from operator import xor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from navibridge.errors import FrameError
+from navibridge.errors import FrameError, counted
 from navibridge.vendors.mysa import codecs
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def decode(blob: bytes, *, lenient: bool = False) -> Batch:
         FrameError: not even a beginning of readings.
     """
     if len(blob) < SHORTEST:
-        raise FrameError(f"{len(blob)} bytes are too few for a reading", sort="batch_short")
+        raise FrameError(f"too short for a reading: {counted(len(blob), 'byte')}", sort="batch_short")
     if not blob.startswith(MAGIC):
         raise FrameError(f"readings that start with {blob[:2].hex()}", sort="batch_magic")
     readings: list[BatchReading] = []

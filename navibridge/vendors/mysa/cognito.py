@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 import orjson
 
-from navibridge.errors import AuthError, LinkError, NavibridgeError, Throttled
+from navibridge.errors import AuthError, LinkError, NavibridgeError, Throttled, counted
 from navibridge.vendors.mysa import srp
 
 if TYPE_CHECKING:
@@ -285,7 +285,11 @@ def sign_in_refused(error: Refused, password_length: int) -> NavibridgeError:
     if reason is None:
         return LinkError(f"the sign-in failed for now ({error.sort})", reason="service")
     sentence, what_to_do = _WORDS[reason]
-    return AuthError(sentence.format(length=password_length, sort=error.sort), reason=reason, what_to_do=what_to_do)
+    return AuthError(
+        sentence.format(length=counted(password_length, "character"), sort=error.sort),
+        reason=reason,
+        what_to_do=what_to_do,
+    )
 
 
 _REASONS: Final = {
@@ -299,7 +303,7 @@ _REASONS: Final = {
 }
 _WORDS: Final = {
     "wrong_password": (
-        "Mysa refuses this e-mail address and password (a password of {length} characters arrived here)",
+        "Mysa refuses this e-mail address and password (a password of {length} arrived here)",
         (
             "Check the password by signing in to the Mysa app. If it has another length than told here, it was mangled "
             "on its way: put it between quotes, and write $$ for $ in a Compose file. Then restart."

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from navibridge.errors import FrameError
+from navibridge.errors import FrameError, counted
 from navibridge.model import Raw
 from navibridge.vendors.navilink import packed, schedules, tcp
 from navibridge.vendors.navilink.codes import (
@@ -124,7 +124,9 @@ def parse(payload: bytes, device_id: str | None = None, *, topic: str = "") -> F
         return _parse_object(_load(payload), device_id, topic)
     if packed.is_header(payload):
         return _parse_binary(payload, device_id, topic)
-    raise FrameError(f"{len(payload)} bytes of no known form, starting {payload[:16].hex()}", sort="unknown_form")
+    raise FrameError(
+        f"{counted(len(payload), 'byte')} of no known form, starting {payload[:16].hex()}", sort="unknown_form"
+    )
 
 
 def is_json(payload: bytes) -> bool:

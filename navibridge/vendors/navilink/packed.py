@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from navibridge.errors import FrameError
+from navibridge.errors import FrameError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +76,9 @@ def decode_header(payload: bytes, device_id: str | None = None) -> tuple[int, st
         FrameError: too short, or the prefix contradicts the device the topic named.
     """
     if len(payload) < HEADER.size:
-        raise FrameError(f"a binary frame of {len(payload)} bytes is shorter than its header", sort="truncated")
+        raise FrameError(
+            f"a binary frame of {counted(len(payload), 'byte')} is shorter than its header", sort="truncated"
+        )
     command, prefix = HEADER.unpack_from(payload)
     if device_id is not None and prefix.lower() not in prefixes(device_id):
         raise FrameError("a binary frame carries another device's prefix", sort="wrong_device")
@@ -118,12 +120,13 @@ def slots(record: bytes, start: int = 0) -> Iterator[Slot]:
 def _read(record: bytes) -> tuple[Sequence[str], tuple[int, ...]]:
     """The names and the raw values of a record, in their order."""
     if len(record) < _RECORD_HEAD.size:
-        raise FrameError(f"a packed record of {len(record)} bytes is too short", sort="truncated")
+        raise FrameError(f"a packed record of {counted(len(record), 'byte')} is too short", sort="truncated")
     version, count = _RECORD_HEAD.unpack_from(record)
     if version != VERSION:
         raise FrameError(f"layout version {version} of a packed record is unknown", sort="packed_version")
     if len(record) != _RECORD_HEAD.size + 2 * count:
-        raise FrameError(f"a packed record of {count} fields is {len(record)} bytes long", sort="packed_length")
+        fields, length = counted(count, "field"), counted(len(record), "byte")
+        raise FrameError(f"a packed record of {fields} is {length} long", sort="packed_length")
     values = struct.unpack_from(f">{count}h", record, _RECORD_HEAD.size)
     beyond = (f"field_{number}" for number in range(len(FIELDS) + 1, count + 1))
     return (*FIELDS[:count], *beyond), values

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from navibridge.errors import FrameError
+from navibridge.errors import FrameError, counted
 from navibridge.vendors.navilink.packed import Slot
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def slots(payload: bytes) -> Iterator[Slot]:
         _check(payload)
         plan = _plan(_blocks(payload[9], len(payload)))
     else:
-        raise FrameError(f"{len(payload)} bytes are no recorded TCP frame", sort="tcp_length")
+        raise FrameError(f"no recorded TCP frame: {counted(len(payload), 'byte')}", sort="tcp_length")
     for place in plan:
         (value,) = struct.unpack_from(place.format, payload, place.offset)
         raw = value.hex() if isinstance(value, bytes) else value
@@ -284,7 +284,7 @@ def encode(fields: Mapping[str, int | str], length: int) -> bytes:
     """
     sort = fields.get("controlType")
     if not isinstance(sort, int) or length not in _LENGTHS.get(sort, ()):
-        raise FrameError(f"no frame of type {sort} is {length} bytes long", sort="tcp_length")
+        raise FrameError(f"no frame of type {sort} is {counted(length, 'byte')} long", sort="tcp_length")
     payload = _fill(fields, _blocks(sort, length), length)
     _check(payload)
     return payload
