@@ -59,10 +59,10 @@ def configured(directory: Path, clouds: Clouds, **sections: Any) -> None:
     (directory / "config.yaml").write_bytes(orjson.dumps({"accounts": accounts, **sections}))
 
 
-async def captured(directory: Path, *, complete: Callable[[str], bool]) -> str:
+async def captured(directory: Path, *arguments: str, complete: Callable[[str], bool]) -> str:
     """What the program said while it made ``cap.jsonl``, stopped by Ctrl-C as soon as that is complete."""
     file = directory / "cap.jsonl"
-    with started("capture", "cap.jsonl", directory=directory) as running:
+    with started("capture", "cap.jsonl", *arguments, directory=directory) as running:
         await until(lambda: file.exists() and complete(file.read_text()), 30)
         assert await asyncio.to_thread(running.stop, signal.SIGINT) == 0
         return running.text
@@ -128,8 +128,7 @@ async def test_the_program_replays_to_a_broker_beside_the_bridge(
     clouds: Clouds, home: Path, mosquitto: Mosquitto
 ) -> None:
     configured(home, clouds, broker={"host": mosquitto.host, "port": mosquitto.port})
-    ended = await invoked("capture", "cap.jsonl", "--account", "villa_navilink", "--for", "6")
-    assert ended.code == 0, ended.err
+    await captured(home, "--account", "villa_navilink", complete=has_both_tanks)
     async with listening(mosquitto, "#") as listener:
         ended = await invoked("replay", "cap.jsonl", "--speed", "1000000")
         assert ended.code == 0, ended.err

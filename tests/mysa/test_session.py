@@ -476,7 +476,7 @@ async def test_damaged_records_are_left_out(tmp_path: Path) -> None:
 
 
 async def test_energy_is_counted_live_and_kept_over_a_restart(tmp_path: Path) -> None:
-    async with street(tmp_path, LITE) as it:
+    async with street(tmp_path, LITE, speed=20.0) as it:
         it.thermostat.state.setpoint = 30.0
         home = it.home(rated_watts=90_000.0)
         await home.up()
@@ -498,7 +498,7 @@ async def test_the_counter_agrees_with_what_the_heater_really_used(tmp_path: Pat
         counter = "energy"
         await home.reading(0, lambda reading: reading.source == "batch" and reading.values.get(counter, 0) > 0)
         counted, used = seen(home, device.id)[counter] * 1000, device.state.energy
-        await until(lambda: device.state.energy > used + 3.0)
+        await until(lambda: device.state.energy > used + 2.0)
         since = len(home.events)
         await home.reading(since, lambda reading: reading.source == "batch" and counter in reading.values)
         difference = (seen(home, device.id)[counter] * 1000 - counted) - (device.state.energy - used)

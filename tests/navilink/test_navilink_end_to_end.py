@@ -10,6 +10,7 @@ import pytest
 from support.house import House, house
 
 from navibridge import vendors
+from navibridge.bridge import Timing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -172,7 +173,10 @@ async def test_a_refusal_and_a_silence_have_their_verdicts(home) -> None:
 
 async def test_a_control_too_soon_is_tried_once_more(mosquitto, tmp_path) -> None:
     simulator = cloud(control_interval=0.5)
-    async with house(mosquitto, tmp_path, {"home": simulator}, commands={"timeout": 10}) as made, made.bridge():
+    async with (
+        house(mosquitto, tmp_path, {"home": simulator}, commands={"timeout": 10}) as made,
+        made.bridge(Timing(pace=5.0)),
+    ):
         [device] = topics(simulator)
         await made.state(device)
         assert (await made.command(device, {"target_temperature": 50}))["verdict"] == "applied"

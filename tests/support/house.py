@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from support.listener import Listener, listening
 
 from navibridge import config, vendors
-from navibridge.bridge import Bridge
+from navibridge.bridge import Bridge, Timing
 from navibridge.demo.cloud import SimulatedCloud
 from navibridge.store import Store
 
@@ -47,9 +47,9 @@ class House:
         )
 
     @asynccontextmanager
-    async def bridge(self) -> AsyncIterator[Bridge]:
+    async def bridge(self, timing: Timing | None = None) -> AsyncIterator[Bridge]:
         """The bridge at work, stopped as a person would stop it."""
-        bridge = Bridge(self.configuration(), Store(self.directory))
+        bridge = Bridge(self.configuration(), Store(self.directory), timing=timing)
         task = asyncio.create_task(bridge.run(), name="bridge under test")
         try:
             yield bridge
