@@ -75,9 +75,9 @@ def rules(topics: Topics, users: Users) -> str:
             "#",
             "# An MQTT 5 client that wants verdicts on a response topic of its own has to let the bridge write there.",
             "",
-            "# The bridge. It writes commands too: to clear those that somebody has retained by mistake.",
-            *_rules(users.bridge, "readwrite", (*topics.retained, *topics.configs, *topics.wishes)),
-            *_only("write", (*topics.outgoing,), but=topics.retained),
+            "# The bridge, and its command line. It writes commands too: to send them, and to clear those that somebody",
+            "# has retained by mistake; and it reads what it says: what an earlier run left, and the answers.",
+            *_rules(users.bridge, "readwrite", (*topics.outgoing, *topics.configs, *topics.wishes)),
             *_only("read", topics.births),
             "",
             "# Home Assistant. It clears the discovery of devices that are deleted there.",
@@ -104,7 +104,6 @@ def _rules(user: str, access: Access, filters: tuple[str, ...]) -> Iterator[str]
     yield from _only(access, filters)
 
 
-def _only(access: Access, filters: tuple[str, ...], *, but: tuple[str, ...] = ()) -> Iterator[str]:
+def _only(access: Access, filters: tuple[str, ...]) -> Iterator[str]:
     for topic_filter in filters:
-        if topic_filter not in but:
-            yield f"topic {access} {topic_filter}"
+        yield f"topic {access} {topic_filter}"

@@ -120,6 +120,28 @@ async def test_under_the_rules_nothing_of_an_earlier_run_stays_behind(
         assert not [message.topic for message in late.heard if gone in message.topic or message.topic == earlier]
 
 
+async def test_under_the_rules_the_command_line_has_the_answers(
+    start_mosquitto: Callable[..., Awaitable[Mosquitto]],
+    broker_kind: BrokerKind,
+    home: Path,
+    cloud: Clouds,
+    configure: Callable[..., Path],
+) -> None:
+    """It signs in to the broker as the bridge does, with the same configuration."""
+    if broker_kind == "embedded":
+        pytest.skip("the embedded broker knows no access rules")
+    broker = await start_mosquitto(users=PASSWORDS, acl=rules(Topics(), Users("navibridge")))
+    own = {"host": broker.host, "port": broker.port, "username": "navibridge", "password": PASSWORDS["navibridge"]}
+    configure(accounts={"home": cloud.account()}, broker=own)
+    with started("run", directory=home) as running:
+        await asyncio.to_thread(running.wait_for, "account home is online")
+        ended = await program("set", DEVICE, "target_temperature=51")
+        assert (ended.code, "applied" in ended.out) == (0, True), ended.err
+        ended = await program("clean")
+        assert (ended.code, ended.err) == (0, "navibridge: nothing to clear\n")
+        assert await asyncio.to_thread(running.stop) == 0
+
+
 def test_rules_follow_the_configuration(configure: Callable[..., Path]) -> None:
     configure(broker={"base_topic": "house/bridge", "username": "me"}, discovery={"prefix": "ha"})
     ended = invoke("acl")
