@@ -15,6 +15,7 @@ from support.program import Ended, invoke, started
 from navibridge import vendors
 from navibridge.broker import LocalBroker, Message
 from navibridge.cli.acl import Users, rules
+from navibridge.cli.observer import observing
 from navibridge.config import Broker
 from navibridge.topics import Topics
 
@@ -182,6 +183,18 @@ async def test_more_is_cleared_than_a_broker_hands_out_at_once(
         await late.publish("navibridge/end", "")
         await late.wait_for("navibridge/end")
         assert [heard.topic for heard in late.heard if heard.retain] == []
+
+
+async def test_a_bridge_is_seen_behind_more_devices_than_a_broker_hands_out_at_once(mosquitto: Mosquitto) -> None:
+    topics, settings = Topics(), Broker(host=mosquitto.host, port=mosquitto.port)
+    kept = {topics.bridge_state: b"online", topics.bridge_info: b'{"accounts": {"home": {}}}'}
+    kept |= {topics.state(f"acme_{number}"): b"{}" for number in range(1500)}
+    async with LocalBroker(settings, client_id="bridge", will=None).open() as link:
+        await link.publish_many([Message(topic, payload, retain=True) for topic, payload in kept.items()])
+    async with observing(settings, topics) as observer:
+        assert observer.echoed
+        assert observer.online
+        assert observer.info["accounts"] == {"home": {}}
 
 
 @pytest.mark.parametrize("web", [False, True])
