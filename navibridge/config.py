@@ -804,8 +804,8 @@ def _doubts(config: Config, tree: Branch) -> Iterator[Problem]:
             yield Problem(where, dotted, message)
         if is_plain(text):
             message = (
-                f"so short or plain ({length}) that log lines can not hide it wherever it stands; set a "
-                "longer one with digits and signs"
+                f"so short or plain ({length}) that the hole it leaves in a log line may tell it; set a longer one with"
+                " digits and signs"
             )
             yield Problem(where, dotted, message)
         node = sources.look(tree, path)

@@ -1,13 +1,12 @@
 """Logging: text or JSON lines to standard error, with every secret taken out before a line is made.
 
-Secrets are taken out twice: those that are known by value (passwords of the configuration, tokens that `Redactor.add`
-was told) in every form that they take in URLs, JSON and `repr`, and those known by their look (AWS keys and signatures,
-JSON web tokens). E-mail addresses stay in DEBUG lines only.
+Secrets are taken out twice: those that are known by value (passwords of the configuration, tokens that `hide` was told)
+in every form that they take in URLs, JSON and `repr`, and those known by their look (AWS keys and signatures, JSON web
+tokens). E-mail addresses stay in DEBUG lines only.
 
-A password may be a word, such as ``online``. Hidden wherever that stands, every line that says ``online`` would have a
-hole in its place, and whoever knows the lines could read the password from the hole. The word is no secret; that it is
-the password is. So a secret that is a plain word (see `is_plain`) is hidden only where something calls it one:
-``password=online``, ``"password": "online"``, ``mqtt://me:online@host``. The configuration's check tells its owner.
+A password may be a word that our own lines have, such as ``online``. What stands in the program, the text of a line
+without its arguments, is nobody's secret and stays whole; whatever is filled in may come from anywhere, and there the
+word is hidden. A hole where a word has to be tells the word all the same, so the configuration's check warns of it.
 """
 
 from __future__ import annotations
@@ -38,9 +37,6 @@ _SHORT: Final = 6
 
 _TINY: Final = 4
 _LONGEST_WORD: Final = 13
-_CALLED: Final = (
-    r"""(?P<called>(?i:passwor[dt]|passwd|passphrase|pwd|secret)["'\\\]]*\s*[:=(]\s*[\\"'(]*|://[^\s/@:]*:)"""
-)
 _BY_LOOK: Final = re.compile(
     r"(?P<kept>(?i:X-Amz-(?:Signature|Security-Token|Credential))=)[^&\s\"'<>]+"  # signed URLs
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}"  # AWS access key ids
@@ -51,7 +47,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x80-\x9f\u2028\u2029]")
 
 
 def is_plain(secret: str) -> bool:
-    """Whether a secret can not be told from the words and numbers around it.
+    """Whether a secret may be told by the hole that hiding it leaves.
 
     That is one of fewer than 4 characters, a word of up to 13 letters, and a number of up to 5 digits.
     """
@@ -62,7 +58,7 @@ def is_plain(secret: str) -> bool:
 
 def redact(text: str, secrets: Iterable[str] = (), *, emails: bool = True) -> str:
     """A text without the given secrets, without what looks like one, and without e-mail addresses."""
-    text = _by_look(_pattern(frozenset(secrets)).sub(_hidden, text))
+    text = _by_look(_pattern(frozenset(secrets)).sub(HIDDEN, text))
     return _EMAIL.sub(HIDDEN, text) if emails else text
 
 
@@ -70,24 +66,9 @@ def _by_look(text: str) -> str:
     return _BY_LOOK.sub(lambda match: (match["kept"] or "") + HIDDEN, text)
 
 
-def _hidden(match: re.Match[str]) -> str:
-    return (match["called"] or "") + HIDDEN
-
-
 @lru_cache(maxsize=8)
 def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
-    """What matches any of the secrets in any spelling, each as far as it can be told from what is around it."""
-    plain = {secret for secret in secrets if is_plain(secret)}
-    anywhere = (
-        rf"(?<!\w){re.escape(word)}(?!\w)" if len(word) < _SHORT else re.escape(word)
-        for word in _spellings(secrets - plain)
-    )
-    called = rf"{_CALLED}(?:{'|'.join(map(re.escape, _spellings(plain))) or '(?!)'})(?!\w)"
-    return re.compile("|".join((*anywhere, called)))
-
-
-def _spellings(secrets: Iterable[str]) -> list[str]:
-    """Every form that the secrets take in URLs, JSON and `repr`, the longest first."""
+    """What matches any of the secrets in any spelling; a very short one only where it stands alone."""
     spellings = {
         spelling
         for secret in secrets
@@ -101,31 +82,42 @@ def _spellings(secrets: Iterable[str]) -> list[str]:
             repr(secret)[1:-1],
         )
     }
-    return sorted(spellings, key=len, reverse=True)
+    longest_first = sorted(spellings, key=len, reverse=True)
+    alone = (rf"(?<!\w){re.escape(word)}(?!\w)" if len(word) < _SHORT else re.escape(word) for word in longest_first)
+    return re.compile("|".join(alone) if spellings else r"(?!)")
+
+
+_granted: dict[str, tuple[frozenset[str], ...]] = {}
+
+
+def hide(whose: str, secrets: Iterable[str]) -> None:
+    """Have these hidden in every log from now on, in place of what was granted to the same one before the last time.
+
+    Args:
+        whose: the account.
+        secrets: tokens and keys.
+    """
+    _granted[whose] = (frozenset(secrets), *_granted.get(whose, ()))[:2]
 
 
 class Redactor(logging.Filter):
     """A filter for handlers that takes the secrets out of a record: message, traceback and stack.
 
     Args:
-        secrets: texts that may never be seen.
+        secrets: texts that may never be seen, besides those that `hide` was told.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__()
         self._secrets = frozenset(secrets)
 
-    def add(self, *secrets: str) -> None:
-        """Hide these from now on as well."""
-        self._secrets |= frozenset(secrets)
-
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record; it is always let through."""
         try:
-            message = record.getMessage()
+            message = self._message(record)
         except Exception:  # noqa: BLE001 - whatever a wrong log call does, it must not reach the code that made it
-            message = f"{record.msg} (its arguments do not fit)"
-        record.msg, record.args = self._clean(message, record), None
+            message = self._clean(f"{record.msg} (its arguments do not fit)", record)
+        record.msg, record.args = message, None
         if record.exc_info and record.exc_text is None:
             record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
         if record.exc_text:
@@ -134,8 +126,37 @@ class Redactor(logging.Filter):
             record.stack_info = self._clean(record.stack_info, record)
         return True
 
+    def _message(self, record: logging.LogRecord) -> str:
+        args = record.args
+        if not args:
+            return self._clean(str(record.msg), record)
+        if isinstance(args, tuple):
+            filled = str(record.msg) % tuple(self._argument(arg, record) for arg in args)
+        else:
+            filled = str(record.msg) % {name: self._argument(arg, record) for name, arg in args.items()}
+        # By its look a secret may be known across the arguments' borders.
+        return redact(filled, emails=record.levelno > logging.DEBUG)
+
+    def _argument(self, arg: object, record: logging.LogRecord) -> object:
+        return arg if isinstance(arg, int | float) else _Clean(arg, lambda text: self._clean(text, record))
+
     def _clean(self, text: str, record: logging.LogRecord) -> str:
-        return redact(text, self._secrets, emails=record.levelno > logging.DEBUG)
+        granted = (secrets for generations in _granted.values() for secrets in generations)
+        return redact(text, self._secrets.union(*granted), emails=record.levelno > logging.DEBUG)
+
+
+class _Clean:
+    """An argument of a log call as it may be seen."""
+
+    def __init__(self, argument: object, clean: Callable[[str], str]) -> None:
+        self._argument = argument
+        self._clean = clean
+
+    def __str__(self) -> str:
+        return self._clean(str(self._argument))
+
+    def __repr__(self) -> str:
+        return self._clean(repr(self._argument))
 
 
 class _TextLines(logging.Formatter):

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from navibridge.budget import Budget
 from navibridge.errors import LinkError, Throttled
+from navibridge.log import hide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from dataclasses import Field
 
     from navibridge.store import Store
 
 
 class Tokens(Protocol):
-    """A vendor's tokens, whatever they are."""
+    """A vendor's tokens: a dataclass that leaves out of its ``repr`` what is secret."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def dump(self) -> Mapping[str, Any]:
         """For the store. Holds secrets."""
@@ -53,17 +58,20 @@ class Vault(Generic[T]):
     ) -> None:
         self._store = store
         self._section = f"{account}-sign-in"
+        self._account = account
         self._owner = hashlib.sha256(owner.encode()).hexdigest()[:16]
         self._clock = clock
         kept = store.load(self._section)
         if kept.get("owner") != self._owner:
             kept = {}
         self.tokens = load(kept.get("tokens"))
+        self._hide()
         self._budget = Budget(allowed, kept.get("sign_ins"))
 
     def keep(self, tokens: T) -> T:
         """Use these from now on, after a restart as well."""
         self.tokens = tokens
+        self._hide()
         self._save()
         return tokens
 
@@ -84,6 +92,11 @@ class Vault(Generic[T]):
             self._budget.refund(entry)
             self._save()
             raise
+
+    def _hide(self) -> None:
+        if self.tokens is not None:
+            secret = (getattr(self.tokens, field.name) for field in fields(self.tokens) if not field.repr)
+            hide(self._account, (text for text in secret if text))
 
     def _save(self) -> None:
         kept: dict[str, Any] = {"owner": self._owner, "sign_ins": self._budget.entries}
