@@ -11,12 +11,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from support import acme
 from support import mosquitto as broker_of_tests
+from support.listener import listening
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 
+    from support.listener import Listener
     from support.mosquitto import BrokerKind, Mosquitto
+    from support.vendors.acme import World
 
 
 @pytest.hookimpl(wrapper=True)
@@ -52,3 +56,17 @@ async def start_mosquitto(
 async def mosquitto(start_mosquitto: Callable[..., Awaitable[Mosquitto]]) -> Mosquitto:
     """A fresh broker that lets everybody in."""
     return await start_mosquitto()
+
+
+@pytest.fixture
+async def listener(mosquitto: Mosquitto) -> AsyncIterator[Listener]:
+    """Hears everything on that broker from here on."""
+    async with listening(mosquitto, "#") as heard:
+        yield heard
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """The third vendor is there, and this is what its account has."""
+    with acme.installed():
+        yield acme.world()

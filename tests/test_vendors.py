@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def acme_vendor() -> Iterator[None]:
-    yield from acme.installed()
+    with acme.installed():
+        yield
 
 
 def test_a_new_folder_is_found_configured_and_listed(acme_vendor: None) -> None:

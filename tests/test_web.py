@@ -18,7 +18,7 @@ from support.waiting import until
 from navibridge.errors import AuthError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from support.mosquitto import Mosquitto
@@ -27,16 +27,6 @@ if TYPE_CHECKING:
     from navibridge.bridge import Bridge
 
 WEB = {"enabled": True, "listen": "127.0.0.1:0"}
-
-
-@pytest.fixture(autouse=True)
-def acme_vendor() -> Iterator[None]:
-    yield from acme.installed()
-
-
-@pytest.fixture
-def world(acme_vendor: None) -> World:
-    return acme.world()
 
 
 @asynccontextmanager

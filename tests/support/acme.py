@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,15 @@ from navibridge.store import Store
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from support.listener import Listener
     from support.vendors.acme import World
 
 FOLDER = str(Path(__file__).parent / "vendors")
 
 
+@contextmanager
 def installed() -> Iterator[None]:
-    """A fixture's body: the vendor is there as long as the test lasts."""
+    """The vendor is there as long as the test lasts."""
     vendors.__path__.append(FOLDER)
     try:
         yield
@@ -62,3 +64,15 @@ async def running(configuration: config.Config, directory: Path, **parts: Any) -
         await asyncio.wait([task], timeout=10)
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+async def verdict(listener: Listener, device: str = "acme_a1", since: int = 0, **match: object) -> dict[str, Any]:
+    """The first verdict on a device that is like that."""
+    message = await listener.wait_for(
+        f"navibridge/{device}/result",
+        lambda heard: all(heard.json.get(key) == value for key, value in match.items()),
+        since=since,
+    )
+    assert not message.retain
+    found: dict[str, Any] = message.json
+    return found

@@ -1,0 +1,126 @@
+"""When what is published: at a new connection, at a birth, as time passes, and however much there is of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from support import acme
+from support.gadget import gadget
+from support.listener import listening
+from support.waiting import until
+
+from navibridge.model import Alert, Presence, Reading
+from navibridge.publisher import KEPT_RESULTS
+
+BASE = "navibridge/acme_a1"
+CONFIG = "homeassistant/device/navibridge_acme_a1/config"
+
+
+async def test_the_broker_comes_back_empty(mosquitto, listener, world, tmp_path) -> None:
+    for number in range(20):
+        world.devices[f"b{number}"] = gadget(f"Room {number}", f"b{number}")
+        world.values[f"b{number}"] = {"room": 20.0 + number}
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for("navibridge/acme_b19/state")
+        await mosquitto.restart(keep=False)
+        async with listening(mosquitto, "#") as late:
+            for number in range(20):
+                await late.wait_for(f"navibridge/acme_b{number}/state", timeout=10)
+                await late.wait_for(f"homeassistant/device/navibridge_acme_b{number}/config")
+            assert (await late.wait_for("navibridge/bridge/state")).text == "online"
+            assert (await late.wait_for("navibridge/bridge/account/home/availability")).text == "online"
+            await late.publish(f"{BASE}/set/lamp", "ON")
+            await acme.verdict(late, verdict="applied")
+
+
+async def test_the_broker_comes_later(mosquitto, world, tmp_path) -> None:
+    await mosquitto.stop()
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await until(lambda: world.up)
+        await mosquitto.start()
+        async with listening(mosquitto, "#") as late:
+            await late.wait_for(f"{BASE}/state", timeout=10)
+
+
+async def test_a_birth_brings_everything_again_and_births_together_count_as_one(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for("navibridge/bridge/state", lambda heard: heard.text == "online")
+        since = listener.mark()
+        for _ in range(3):
+            await listener.publish("homeassistant/status", "online", qos=0)
+        await listener.publish("homeassistant/status", "offline", qos=0)
+        await listener.wait_for(f"{BASE}/availability", since=since, timeout=2)
+        order = [message.topic for message in listener.heard[since:]]
+        assert order.index(CONFIG) < order.index(f"{BASE}/state") < order.index(f"{BASE}/availability")
+        await listener.publish(f"{BASE}/set/lamp", "ON")
+        await acme.verdict(listener, verdict="applied")
+        assert len(listener.all(CONFIG, since=since)) == 1
+
+
+async def test_topics_of_single_values_go_with_the_option(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port, attribute_topics=True), tmp_path):
+        await listener.wait_for(f"{BASE}/value/room", lambda heard: heard.text == "20.0")
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/value/room", lambda heard: heard.payload == b"")
+        await listener.wait_for(f"{BASE}/value/temperature_unit", lambda heard: heard.payload == b"")
+    async with listening(mosquitto, "navibridge/#") as late:
+        await late.wait_for(f"{BASE}/state")
+        assert not [message.topic for message in late.heard if "/value/" in message.topic]
+
+
+async def test_silence_makes_a_device_unavailable_and_a_word_brings_it_back(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    devices = {"a1": {"stale_after": 30}}
+    now, begin, passed = time.time(), time.monotonic(), 0.0
+    async with acme.running(
+        acme.settings(mosquitto.port, devices=devices),
+        tmp_path,
+        clock=lambda: now + passed,
+        monotonic=lambda: begin + passed,
+    ):
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
+        passed = 60.0
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "offline")
+        state = await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["stale"])
+        assert state.json["problem"] is True
+        assert "Device offline" in state.json["problem_text"]
+        world.tell(Reading("a1", {"room": 19.0}, now + 60, "push"))
+        since = listener.mark()
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online", since=since)
+        world.tell(Presence("a1", online=False, reason="the cloud says disconnected"))
+        state = await listener.wait_for(f"{BASE}/state", lambda heard: "cloud says" in heard.json["problem_text"])
+        assert (listener.last(f"{BASE}/availability") or state).text == "offline"
+
+
+async def test_a_device_whose_state_can_not_be_said_is_unavailable_and_the_others_go_on(
+    mosquitto, listener, world, tmp_path, caplog
+) -> None:
+    broken = Alert("broken", "room", above=30, explain=lambda values: str(values["room"] / 0))
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
+        world.add(replace(gadget("Hall"), alerts=(broken,)))
+        world.report(room=31.0)
+        since = listener.mark()
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "offline")
+        world.add(gadget("Cellar", "b2"))
+        await listener.wait_for("navibridge/acme_b2/state", since=since)
+        world.report(room=22.0)
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["room"] == 22.0)
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online", since=listener.mark() - 2)
+    assert caplog.text.count("unexpected error in its state") == 1
+
+
+async def test_a_flood_of_commands_loses_no_verdict(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path) as bridge:
+        await listener.wait_for(f"{BASE}/state")
+        for number in range(2 * KEPT_RESULTS):
+            await listener.publish_json(f"{BASE}/set", {"nonsense": 1, "id": number}, qos=0)  # waiting for nobody
+        results = f"{BASE}/result"
+        await listener.wait_for(results, lambda heard: heard.json["id"] == 2 * KEPT_RESULTS - 1, 20)
+    told = [message.json["id"] for message in listener.heard if message.topic == results]
+    assert told == [*range(2 * KEPT_RESULTS)]
+    assert bridge.metrics.group("verdicts") == {"rejected": 2 * KEPT_RESULTS}
