@@ -96,6 +96,21 @@ class Timing:
     pace: float = 1.0
 
 
+@dataclass(slots=True)
+class Listed:
+    """A device as one account has it; of two that have it, one shows it, and the other is its heir.
+
+    Attributes:
+        device: as the account described it last.
+        present: what the account says of its connection.
+        reason: why it is not present.
+    """
+
+    device: Device
+    present: bool = True
+    reason: str = ""
+
+
 class Bridge:
     """The bridge: every account, every device, one broker.
 
@@ -172,6 +187,7 @@ class Bridge:
         )
         self._dispatcher: Dispatcher | None = None
         self._keys: dict[tuple[str, str], str] = {}
+        self._listed: dict[str, dict[str, Listed]] = {}
         self._cleared: set[str] = set()
         self._last_birth = float("-inf")
 
@@ -320,35 +336,62 @@ class Bridge:
         if settings.name:
             device = replace(device, name=settings.name)
         key = settings.topic or device_topic(device.vendor, device.id)
-        known = self.cache.get(key)
-        if known is not None and known.account != account.name and self.accounts[known.account].up.is_set():
-            log.info("device %s is in account %s already; account %s leaves it alone", key, known.account, account.name)
-            return
-        if known is None:
-            log.info("found %s %r (%s)", key, device.name, device.model)
-        if known is None or known.device != device:
-            self._publisher.mark_device(key)
         self._keys[account.name, device.id] = key
+        listed = self._listed.setdefault(key, {})
+        new = account.name not in listed
+        listed.setdefault(account.name, Listed(device)).device = device
+        state = self.cache.get(key)
+        if state is None:
+            log.info("found %s %r (%s)", key, device.name, device.model)
+        elif state.account != account.name and self.accounts[state.account].up.is_set():
+            if new:
+                words = "device %s is in account %s already; account %s leaves it alone"
+                log.info(words, key, state.account, account.name)
+            return
+        self._show(key, account.name)
+
+    def _show(self, key: str, account: str) -> None:
+        """Show a device as this account has it; what is known of it stays, whoever said it."""
+        listed = self._listed[key][account]
+        device = listed.device
+        state = self.cache.get(key)
+        if state is None or (state.device, state.account) != (device, account):
+            self._publisher.mark_device(key)
+        settings = self.config.device(device.vendor, device.id)
         display = Display(
-            self.config.stale_seconds(account.name, settings),
+            self.config.stale_seconds(account, settings),
             settings.temperature_unit or self.config.temperature_unit,
             settings.raw,
         )
-        state = self.cache.put(key, device, account.name, display)
+        state = self.cache.put(key, device, account, display)
+        state.present, state.reason = listed.present, listed.reason
         state.restore(self._counters.get(key, {}))
 
     def _gone(self, account: Account, device_id: str) -> None:
         key = self._keys.pop((account.name, device_id), None)
-        state = self.cache.drop(key) if key else None
+        state = self.cache.get(key) if key else None
         if key is None or state is None:
             return
+        listed = self._listed[key]
+        del listed[account.name]
+        if listed and state.account != account.name:
+            return
+        if listed:
+            heir = next((name for name in listed if self.accounts[name].up.is_set()), next(iter(listed)))
+            log.info(
+                "%s is no longer in account %s; account %s has it too, and goes on with it", key, account.name, heir
+            )
+            self._show(key, heir)
+            return
         log.info("%s is no longer in account %s; its topics are cleared", key, account.name)
+        del self._listed[key]
+        self.cache.drop(key)
         self._publisher.withdraw(key)
 
     def _read(self, account: Account, reading: Reading) -> None:
         key = self._keys.get((account.name, reading.device_id))
         state = self.cache.get(key) if key else None
-        if key is None or state is None:
+        if key is None or state is None or state.account != account.name:
             return
         new = state.merge(reading, self._clock())
         if new:
@@ -359,7 +402,11 @@ class Bridge:
     def _present(self, account: Account, device_id: str, online: bool, reason: str) -> None:  # noqa: FBT001 - an event's field
         key = self._keys.get((account.name, device_id))
         state = self.cache.get(key) if key else None
-        if key is None or state is None or (state.present, state.reason) == (online, reason):
+        if key is None or state is None:
+            return
+        listed = self._listed[key][account.name]
+        listed.present, listed.reason = online, reason
+        if state.account != account.name or (state.present, state.reason) == (online, reason):
             return
         if state.present != online:
             log.info("%s is %s%s", key, "back" if online else "offline", f": {reason}" if reason else "")
@@ -448,11 +495,11 @@ class Bridge:
             key, changes, arrived=self._clock(), expires=now + ttl, id=request.id, reply=reply, started=now
         )
         if self._dispatcher is not None:
-            self._dispatcher.submit(key, command, self.accounts[state.account], partial(self._device, key))
+            self._dispatcher.submit(key, command, partial(self._owner, key))
 
-    def _device(self, key: str) -> Device | None:
+    def _owner(self, key: str) -> tuple[Account, Device] | None:
         state = self.cache.get(key)
-        return state.device if state else None
+        return (self.accounts[state.account], state.device) if state else None
 
     def _take_verdict(self, key: str, result: Result) -> None:
         """Publish a command's end; the truth with it, so that a control that moved by itself jumps back."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from navibridge.commands import Command, Queue, Result, Verdict, ended
 from navibridge.errors import AuthError, CommandError, LinkError
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from navibridge.model import Device, Scalar, Values
 
 log = logging.getLogger(__name__)
+
+Owner: TypeAlias = "Callable[[], tuple[Account, Device] | None]"
+"""The account whose session reaches a device by now, and the device as it is known by now; ``None`` once it is gone."""
 
 LOOK_AGAIN: Final = 0.5
 """Seconds after which a wait looks whether a command that came meanwhile expires before those that were there."""
@@ -58,14 +61,13 @@ class Dispatcher:
         self._last_sent: dict[str, float] = {}
         self._asking: set[str] = set()
 
-    def submit(self, key: str, command: Command, account: Account, device: Callable[[], Device | None]) -> None:
+    def submit(self, key: str, command: Command, owner: Owner) -> None:
         """Queue a checked command; its verdict follows, at once if the queue is full.
 
         Args:
             key: the device's key.
             command: what to do.
-            account: whose session sends it.
-            device: the device as it is known when the command's turn comes; ``None`` once it is gone.
+            owner: asked when the command's turn comes.
         """
         queue = self._queues.get(key)
         idle = queue is None
@@ -79,7 +81,7 @@ class Dispatcher:
         for result in superseded:
             self._verdict(key, result)
         if idle:
-            self._group.create_task(self._work(key, queue, account, device), name=f"commands of {key}")
+            self._group.create_task(self._work(key, queue, owner), name=f"commands of {key}")
 
     def ask(self, key: str, account: Account, device: Device) -> None:
         """Ask a device for its state now; while it is being asked, further wishes are the same wish."""
@@ -98,13 +100,13 @@ class Dispatcher:
         finally:
             self._asking.discard(key)
 
-    async def _work(self, key: str, queue: Queue, account: Account, device: Callable[[], Device | None]) -> None:
+    async def _work(self, key: str, queue: Queue, owner: Owner) -> None:
         """Send what waits for one device, then end."""
         sending: Command | None = None
         try:
-            while await self._ready(key, queue, account):
+            while await self._ready(key, queue, owner):
                 sending = queue.next()
-                if sending is not None and not await self._carry_out(key, sending, account, device()):
+                if sending is not None and not await self._carry_out(key, sending, owner()):
                     queue.put_back(sending)
                     sending = None
                     await asyncio.sleep(LINK_PAUSE)
@@ -118,21 +120,23 @@ class Dispatcher:
                 self._verdict(key, ended(waiting, Verdict.EXPIRED, now, "navibridge was stopped", "stopped"))
             del self._queues[key]
 
-    async def _ready(self, key: str, queue: Queue, account: Account) -> bool:
-        """Wait until the oldest command may be sent; false once none is left."""
+    async def _ready(self, key: str, queue: Queue, owner: Owner) -> bool:
+        """Wait until the oldest command may be sent, or has nobody to be sent to; false once none is left."""
         while True:
             now = self._clock()
+            owned = owner()
+            account = owned[0] if owned else None
             for result in queue.expire(now):
-                why = account.state.detail or account.state.reason
-                if not account.up.is_set() and why:
+                why = (account.state.detail or account.state.reason) if account else ""
+                if account and not account.up.is_set() and why:
                     self._verdict(
                         key, replace(result, reason=f"{result.reason}; the account is {account.state.status}: {why}")
                     )
                 else:
                     self._verdict(key, result)
             soonest = queue.soonest()
-            if soonest is None:
-                return False
+            if soonest is None or account is None:
+                return soonest is not None
             if not account.up.is_set():
                 try:
                     async with asyncio.timeout(min(LOOK_AGAIN, max(0.0, soonest - now))):
@@ -144,11 +148,12 @@ class Dispatcher:
                 return True
             await asyncio.sleep(min(pause, LOOK_AGAIN, max(0.0, soonest - now)))
 
-    async def _carry_out(self, key: str, command: Command, account: Account, device: Device | None) -> bool:
+    async def _carry_out(self, key: str, command: Command, owned: tuple[Account, Device] | None) -> bool:
         """Send a command, part by part; false when the link was gone and it has to be tried again."""
         try:
-            if device is None:
+            if owned is None:
                 raise CommandError("the device is gone from the account", verdict="expired", code="unavailable")
+            account, device = owned
             for part in device.kind.split(command.remaining):
                 confirmed = await self._send(key, command, account, device, part)
                 command.done.update(part)

@@ -16,10 +16,11 @@ from support.listener import listening
 from support.waiting import until
 
 from navibridge.errors import AuthError, LinkError
-from navibridge.model import Found, Gone, LinkUp, Reading, ReadOnly
+from navibridge.model import Found, Gone, LinkUp, Presence, Reading, ReadOnly
 
 BASE = "navibridge/acme_a1"
 CONFIG = "homeassistant/device/navibridge_acme_a1/config"
+CABIN = {"cabin": {"vendor": "acme", "email": "other@example.com", "password": "long-enough-secret"}}
 
 
 async def test_from_start_to_first_state(mosquitto, listener, world, tmp_path) -> None:
@@ -213,6 +214,23 @@ async def test_an_account_that_can_only_be_read_shows_values_and_takes_no_comman
         assert listener.last("navibridge/bridge/account/home/availability").text == "online"
 
 
+async def test_a_command_whose_device_goes_while_it_waits_is_not_left_waiting(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    world.answer = "silence"
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        await listener.wait_for(f"{BASE}/state")
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "id": "sent"})
+        await until(lambda: world.sent)
+        await listener.publish_json(f"{BASE}/set", {"target": 21, "ttl": 60, "id": "waiting"})
+        await listener.publish(f"{BASE}/get", "")
+        await until(lambda: world.asked)  # so that both have been taken in
+        world.tell(Gone("a1"))
+        result = await acme.verdict(listener, id="waiting")
+        assert (result["verdict"], result["code"]) == ("expired", "unavailable")
+    assert len(world.sent) == 1
+
+
 async def test_a_stop_leaves_no_command_without_its_verdict(mosquitto, listener, world, tmp_path) -> None:
     world.answer = "silence"
     async with acme.running(acme.settings(mosquitto.port, commands={"timeout": 60}), tmp_path):
@@ -264,8 +282,7 @@ async def test_two_accounts_one_with_a_wrong_password(mosquitto, listener, world
     other.error = AuthError(
         "the password is wrong", reason="wrong_password", what_to_do="Mend accounts.cabin.password."
     )
-    accounts = {"cabin": {"vendor": "acme", "email": "other@example.com", "password": "long-enough-secret"}}
-    async with acme.running(acme.settings(mosquitto.port, accounts=accounts), tmp_path):
+    async with acme.running(acme.settings(mosquitto.port, accounts=CABIN), tmp_path):
         state = await listener.wait_for(
             "navibridge/bridge/account/cabin/state", lambda heard: heard.json["state"] == "needs_attention"
         )
@@ -279,6 +296,72 @@ async def test_two_accounts_one_with_a_wrong_password(mosquitto, listener, world
         )
         assert health.json["problem"] is True
     assert other.links == 0
+
+
+async def test_a_device_in_two_accounts_passes_to_the_other_when_the_first_loses_it(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    other = acme.world("other@example.com")
+    other.devices.clear()
+    async with acme.running(acme.settings(mosquitto.port, accounts=CABIN), tmp_path) as bridge:
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
+        await listener.wait_for("navibridge/bridge/account/cabin/availability", lambda heard: heard.text == "online")
+        other.add(gadget())
+        other.add(gadget("Attic", "b2"))
+        await listener.wait_for("navibridge/acme_b2/state")
+        world.tell(Presence("a1", online=False, reason="removed"))
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "offline")
+        since = listener.mark()
+        world.tell(Gone("a1"))
+        account = {"topic": "navibridge/bridge/account/cabin/availability"}
+        await listener.wait_for(CONFIG, lambda heard: account in heard.json["availability"], since=since)
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online", since=since)
+        assert bridge.cache.get("acme_a1").account == "cabin"
+        await listener.publish(f"{BASE}/set/lamp", "ON")
+        await acme.verdict(listener, verdict="applied")
+        assert (len(world.sent), len(other.sent)) == (0, 1)
+        world.add(gadget())
+        world.add(gadget("Cellar", "b3"))
+        await listener.wait_for("navibridge/acme_b3/state")
+        since = listener.mark()
+        other.tell(Gone("a1"))
+        account = {"topic": "navibridge/bridge/account/home/availability"}
+        await listener.wait_for(CONFIG, lambda heard: account in heard.json["availability"], since=since)
+        assert not [message for message in listener.heard if "acme_a1" in message.topic and not message.payload]
+        world.tell(Gone("a1"))
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.payload == b"")
+        await listener.wait_for(CONFIG, lambda heard: heard.payload == b"")
+
+
+async def test_an_account_that_comes_back_does_not_take_a_device_away_again(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    other = acme.world("other@example.com")
+    other.devices.clear()
+    async with acme.running(acme.settings(mosquitto.port, accounts=CABIN), tmp_path) as bridge:
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
+        await until(lambda: other.up)
+        world.error = LinkError("no route to Acme", reason="unreachable")
+        world.cut()
+        await until(lambda: not bridge.accounts["home"].up.is_set())
+        await listener.publish_json(f"{BASE}/set", {"lamp": True, "ttl": 60, "id": "early"})
+        await listener.wait_for(f"{BASE}/set")
+        other.add(gadget())
+        account = {"topic": "navibridge/bridge/account/cabin/availability"}
+        await listener.wait_for(CONFIG, lambda heard: account in heard.json["availability"])
+        assert (await acme.verdict(listener, id="early"))["verdict"] == "applied", "it goes where the device is by now"
+        assert (len(world.sent), len(other.sent)) == (0, 1)
+        world.error = None
+        await until(bridge.accounts["home"].up.is_set)
+        world.report(room=99.0)
+        world.tell(Gone("a1"))
+        other.report(room=23.0)
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["room"] == 23.0)
+        world.add(gadget("Attic", "b2"))
+        await listener.wait_for("navibridge/acme_b2/state")
+        heard = [message for message in listener.heard if message.topic in (CONFIG, f"{BASE}/state")]
+        assert all(message.payload for message in heard)
+        assert 99.0 not in [message.json.get("room") for message in heard]
 
 
 async def test_a_defect_in_a_vendor_is_not_the_end(mosquitto, listener, world, tmp_path, caplog) -> None:
