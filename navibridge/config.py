@@ -184,6 +184,7 @@ _Host: TypeAlias = Annotated[
     _Says(x_allowed="a host name or address alone, without mqtt:// and without a port"),
 ]
 _Email: TypeAlias = Annotated[str, Field(pattern=r"^\S+@\S+$"), _Says(format="email", x_allowed="an e-mail address")]
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 _TemperatureUnit: TypeAlias = Literal["C", "F"]
 # Its limits stand before the reading of the text, or the schema and the messages that quote it would not have them.
 _StaleAfter: TypeAlias = Annotated[
@@ -345,7 +346,7 @@ class Commands(Options):
 class Log(Options):
     """What is logged, and how."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
+    level: LogLevel = Field("info", description="The least level that is logged.")
     format: Literal["text", "json"] = Field("text", description="Lines for people, or JSON lines for machines.")
     mqtt: bool = Field(False, description="Publish WARNING and above to <base_topic>/bridge/log.")
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import orjson
 
+from navibridge.config import LogLevel
 from navibridge.errors import CommandError
+from navibridge.sources import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+LEVELS: Final[tuple[str, ...]] = get_args(LogLevel)
+
+LONGEST_SHOWN: Final = 40
+"""How many characters of a wrong payload come back in the error."""
 
 
 class Requests:
@@ -35,30 +42,57 @@ class Requests:
 
     def answer(self, verb: str, payload: bytes) -> bytes:
         """The response to a request, errors included."""
-        answer: dict[str, Any] = {"status": "ok"}
-        transaction = None
+        asked = _read(payload)
         try:
-            asked = orjson.loads(payload) if payload.strip() else {}
-            if isinstance(asked, dict):
-                transaction = asked.get("transaction")
-            answer["data"] = self._data(verb, asked)
-        except (orjson.JSONDecodeError, CommandError) as error:
+            answer: dict[str, Any] = {"status": "ok", "data": self._data(verb, asked)}
+        except CommandError as error:
             answer = {"status": "error", "error": str(error)}
-        if transaction is not None:
-            answer["transaction"] = transaction
+        if isinstance(asked, dict) and asked.get("transaction") is not None:
+            answer["transaction"] = asked["transaction"]
         return orjson.dumps(answer)
 
     def _data(self, verb: str, asked: Any) -> Any:
-        if verb in self._plain:
-            return self._plain[verb]()
         if verb == "log_level":
             return _set_log_level(asked)
-        raise CommandError(f"there is no request {verb!r}; there are {', '.join(self._plain)}, log_level")
+        if verb not in self._plain:
+            known = (*self._plain, "log_level")
+            near = nearest(verb, known)
+            meant = f", did you mean {near!r}?" if near else ""
+            raise CommandError(f"there is no request {verb!r}{meant}; there are: {', '.join(known)}")
+        if not isinstance(asked, dict):
+            raise CommandError(
+                f"given {_shown(asked)}, allowed: nothing, or a JSON object; for example "
+                '{"transaction": 7}, which comes back in the answer'
+            )
+        return self._plain[verb]()
+
+
+def _read(payload: bytes) -> Any:
+    """What JSON says, or else the text as it is: a plain word needs no quotes."""
+    text = payload.decode("utf-8", "replace").strip()
+    try:
+        return orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return text
 
 
 def _set_log_level(asked: Any) -> Any:
-    level = str(asked.get("level", "") if isinstance(asked, dict) else asked).upper()
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise CommandError(f"level {level!r} is not one of debug, info, warning, error")
-    logging.getLogger("navibridge").setLevel(level)
-    return {"level": level.lower()}
+    given = asked.get("level", "") if isinstance(asked, dict) else asked
+    level = given.lower() if isinstance(given, str) else ""
+    if level not in LEVELS:
+        near = nearest(level, LEVELS)
+        meant = f", did you mean {near!r}?" if near else ""
+        raise CommandError(
+            f"given {_shown(given)}, allowed: {', '.join(LEVELS)}{meant}; for example debug, or "
+            '{"level": "debug", "transaction": 7}'
+        )
+    logging.getLogger("navibridge").setLevel(level.upper())
+    return {"level": level}
+
+
+def _shown(given: Any) -> str:
+    """The beginning of what was given."""
+    text = given if isinstance(given, str) else orjson.dumps(given).decode()
+    if not text:
+        return "nothing"
+    return repr(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…")

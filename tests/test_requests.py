@@ -56,18 +56,66 @@ def test_a_transaction_comes_back(requests: Requests) -> None:
     assert answer(requests, "health", b'{"transaction": "t1"}')["transaction"] == "t1"
     assert answer(requests, "nonsense", b'{"transaction": 0}') == {
         "status": "error",
-        "error": "there is no request 'nonsense'; there are info, health, devices, rediscover, log_level",
+        "error": "there is no request 'nonsense'; there are: info, health, devices, rediscover, log_level",
         "transaction": 0,
     }
 
 
-def test_the_level_of_the_log_is_set(requests: Requests) -> None:
-    assert answer(requests, "log_level", b'{"level": "debug"}') == {"status": "ok", "data": {"level": "debug"}}
+def test_an_error_names_the_verb_that_was_probably_meant(requests: Requests) -> None:
+    assert "did you mean 'devices'?" in answer(requests, "device")["error"]
+    assert "did you mean 'log_level'?" in answer(requests, "loglevel", b"debug")["error"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "given"),
+    [
+        (b"now", "'now'"),
+        (b"[1, 2]", "'[1,2]'"),
+        (b"null", "'null'"),
+        (b'{"transaction": ', "'{\"transaction\":'"),
+        (b"\xff\xfe", "'\ufffd\ufffd'"),
+        (b"x" * 5000, f"'{'x' * 40}\u2026'"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["info", "health", "devices", "rediscover"])
+def test_a_payload_that_says_nothing_gets_an_example_of_one_that_does(
+    requests: Requests, verb: str, payload: bytes, given: str
+) -> None:
+    assert answer(requests, verb, payload) == {
+        "status": "error",
+        "error": f"given {given}, allowed: nothing, or a JSON object; for example "
+        '{"transaction": 7}, which comes back in the answer',
+    }
+
+
+@pytest.mark.parametrize("payload", [b'{"level": "debug"}', b"debug", b'"debug"', b" DEBUG\n"])
+def test_the_level_of_the_log_is_set_by_a_plain_word_too(requests: Requests, payload: bytes) -> None:
+    assert answer(requests, "log_level", payload) == {"status": "ok", "data": {"level": "debug"}}
     assert logging.getLogger("navibridge").level == logging.DEBUG
-    assert answer(requests, "log_level", b'"Warning"')["data"] == {"level": "warning"}
-    assert logging.getLogger("navibridge").level == logging.WARNING
-    assert "'LOUD' is not one of debug, info, warning, error" in answer(requests, "log_level", b'"loud"')["error"]
-    assert logging.getLogger("navibridge").level == logging.WARNING
+
+
+@pytest.mark.parametrize(
+    ("payload", "given", "meant"),
+    [
+        (b"warn", "'warn'", ", did you mean 'warning'?"),
+        (b'{"level": "loud"}', "'loud'", ""),
+        (b'{"level": 10}', "'10'", ""),
+        (b"", "nothing", ""),
+        (b"{}", "nothing", ""),
+        (b"[]", "'[]'", ""),
+        (b'{"level": "debug"', '\'{"level": "debug"\'', ""),
+    ],
+)
+def test_a_level_that_there_is_not_changes_nothing_and_gets_an_example(
+    requests: Requests, payload: bytes, given: str, meant: str
+) -> None:
+    before = logging.getLogger("navibridge").level
+    assert answer(requests, "log_level", payload) == {
+        "status": "error",
+        "error": f"given {given}, allowed: debug, info, warning, error{meant}; for example debug, or "
+        '{"level": "debug", "transaction": 7}',
+    }
+    assert logging.getLogger("navibridge").level == before
 
 
 async def test_a_running_bridge_answers(mosquitto, listener, world, tmp_path) -> None:
