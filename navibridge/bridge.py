@@ -28,10 +28,12 @@ from navibridge.announce import Announcer
 from navibridge.backoff import Backoff
 from navibridge.broker import LIMITS, Limits, LocalBroker, Message
 from navibridge.commands import Command, Reply, Request, Result, Verdict, check, read_object, read_value
+from navibridge.config import device_key
 from navibridge.dispatch import Dispatcher
 from navibridge.errors import CommandError, LinkError
 from navibridge.lookaround import LookAround
 from navibridge.metrics import Metrics
+from navibridge.mistakes import unmatched_device
 from navibridge.model import Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
 from navibridge.network import Network
 from navibridge.publisher import OFFLINE, ONLINE, Publisher
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from navibridge.broker import Link
-    from navibridge.config import AccountSettings, Config
+    from navibridge.config import AccountSettings, Config, DeviceSettings
     from navibridge.store import Store
     from navibridge.web import Web
 
@@ -155,6 +157,8 @@ class Bridge:
             will=(self.topics.bridge_state, OFFLINE.decode()),
             limits=self.timing.broker_limits,
         )
+        self._unasked = dict.fromkeys(config.devices)
+        self._unmatched_told = False
         self.accounts = {name: self._account(name) for name in config.accounts}
         self._status = Status(
             config,
@@ -162,6 +166,7 @@ class Bridge:
             self.accounts,
             self.cache,
             self.metrics,
+            unmatched=self._unmatched,
             started=clock(),
             broker=self._broker.where,
         )
@@ -198,7 +203,7 @@ class Bridge:
             store=self._store,
             clock=self._clock,
             count=partial(self.metrics.count, f"account {name}"),
-            device_settings=partial(self.config.device, settings.vendor),
+            device_settings=partial(self._settings, settings.vendor),
             answer_timeout=self.config.commands.timeout,
             pace=self.timing.pace,
             network=self._network,
@@ -327,10 +332,38 @@ class Bridge:
                 self._present(account, device_id, online, reason)
             case LinkUp() | LinkDown() | ReadOnly():
                 self._publisher.mark_info()
+                self._tell_unmatched()
         self._publisher.wake()
 
+    def _settings(self, vendor: str, device_id: str) -> DeviceSettings:
+        """What is set for a device; from here on that section is known to be about one."""
+        section = self.config.device_section(vendor, device_id)
+        if section in self._unasked:
+            del self._unasked[section]
+            self._publisher.mark_info()
+        return self.config.device(vendor, device_id)
+
+    def _unmatched(self) -> list[str]:
+        """The sections about devices that there are not; none before every account has listed what it has."""
+        return [*self._unasked] if all(account.listed for account in self.accounts.values()) else []
+
+    def _tell_unmatched(self) -> None:
+        sections = self._unmatched()
+        if not sections or self._unmatched_told:
+            return
+        self._unmatched_told = True
+        devices = [state.device for state in self.cache.values()]
+        ids = {
+            device_key(device.id): device.id
+            for device in devices
+            if self.config.device_section(device.vendor, device.id) is None
+        }
+        for section in sections:
+            words = "%s. Correct it or take it out of the configuration; `navibridge devices` lists the ids"
+            log.warning(words, unmatched_device(section, ids))
+
     def _found(self, account: Account, device: Device) -> None:
-        settings = self.config.device(device.vendor, device.id)
+        settings = self._settings(device.vendor, device.id)
         if settings.exclude:
             return
         if settings.name:
@@ -357,7 +390,7 @@ class Bridge:
         state = self.cache.get(key)
         if state is None or (state.device, state.account) != (device, account):
             self._publisher.mark_device(key)
-        settings = self.config.device(device.vendor, device.id)
+        settings = self._settings(device.vendor, device.id)
         display = Display(
             self.config.stale_seconds(account, settings),
             settings.temperature_unit or self.config.temperature_unit,

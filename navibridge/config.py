@@ -394,12 +394,15 @@ class Config(Options):
     )
     refresh: Seconds = Field(600, ge=0, le=86_400, description="Seconds after which a state is repeated; 0 is never.")
 
+    def device_section(self, vendor: str, device_id: str) -> str | None:
+        """The key in ``devices`` that a device goes by: its id, or the name its topics have by default."""
+        keys = (device_key(device_id), device_key(vendor + device_id))
+        return next((key for key in keys if key in self.devices), None)
+
     def device(self, vendor: str, device_id: str) -> DeviceSettings:
-        """What is set for a device, by its id or by the name its topics have by default."""
-        for key in (device_key(device_id), device_key(vendor + device_id)):
-            if key in self.devices:
-                return self.devices[key]
-        return DeviceSettings()
+        """What is set for a device."""
+        section = self.device_section(vendor, device_id)
+        return DeviceSettings() if section is None else self.devices[section]
 
     def stale_seconds(self, account: str, device: DeviceSettings) -> float:
         """Seconds without a sign of life after which a device of the account is stale."""

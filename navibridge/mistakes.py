@@ -67,6 +67,20 @@ def choice(given: Text, words: Iterable[str]) -> str:
     return f"given {given.shown}, allowed: {', '.join(words)}" + (f", did you mean {near!r}?" if near else "")
 
 
+def unmatched_device(section: str, ids: Mapping[str, str]) -> str:
+    """The words about a section of ``devices`` that is about no device of the accounts.
+
+    Args:
+        section: its key.
+        ids: the ids of the devices that have no section, by the keys that theirs would have.
+    """
+    near = sources.nearest(section, ids)
+    hint = (
+        f" (did you mean {ids[near]!r}?)" if near else f" (without a section are: {', '.join(ids.values()) or 'none'})"
+    )
+    return f"devices.{section} is about no device of the accounts{hint}"
+
+
 def _shape_of(path: tuple[str, ...], shape: Schema) -> Schema:
     """The part of a JSON Schema that describes a key path; empty where it says nothing."""
     node = resolved(shape, shape)

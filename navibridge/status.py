@@ -15,7 +15,7 @@ from navibridge.model import Sort
 from navibridge.state import LONGEST_TEXT, NO_PROBLEM, iso
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from navibridge.account import Account
     from navibridge.config import Config
@@ -33,6 +33,7 @@ class Status:
         accounts: by their names.
         cache: what is known of the devices.
         metrics: what has been counted.
+        unmatched: the sections of ``devices`` that are about no device of the accounts.
         started: when the bridge was started, seconds since the epoch.
         broker: which broker, in words.
     """
@@ -45,6 +46,7 @@ class Status:
         cache: Cache,
         metrics: Metrics,
         *,
+        unmatched: Callable[[], Iterable[str]],
         started: float,
         broker: str,
     ) -> None:
@@ -53,6 +55,7 @@ class Status:
         self._accounts = accounts
         self._cache = cache
         self._metrics = metrics
+        self._unmatched = unmatched
         self._started = started
         self._broker = broker
 
@@ -67,6 +70,7 @@ class Status:
                 key: {"id": state.device.id, "name": state.device.name, "state": self._topics.state(key)}
                 for key, state in self._cache.items()
             },
+            "unmatched_devices": [*self._unmatched()],
             "base_topic": self._config.broker.base_topic,
             "discovery": self._config.discovery.format if self._config.discovery.enabled else None,
         }
