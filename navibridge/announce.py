@@ -7,7 +7,7 @@ retained messages become those: nothing of an earlier name, format or device lis
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from navibridge import discovery
 from navibridge.broker import Message
@@ -26,6 +26,12 @@ REQUESTS = {"rediscover": "Announce everything again"}
 
 AT_A_LOOK: Final = 3
 """How many devices' retained messages are asked for together; one has some 300 with entities and values one by one."""
+
+Outline: TypeAlias = tuple[tuple[str, str], ...]
+"""The components that a device announces, each with its platform: all that the next step from there needs to know.
+
+Devices that are alike share it; a thousand devices' whole messages, or even their topics, would fill the memory.
+"""
 
 
 class Leftovers:
@@ -92,9 +98,9 @@ class Announcer:
         self._settings = settings
         self._leftovers = Leftovers(topics)
         self._left = self._leftovers.found
-        self._announced: dict[str, dict[str, Document]] = {}
+        self._announced: dict[str, Outline] = {}
+        self._outlines: dict[Outline, Outline] = {}
         self._bridge = discovery.bridge_id(topics)
-        self._outlines = _Outlines()
 
     def remember(self, topic: str, payload: bytes) -> None:
         """A retained message that was on the broker before this run published anything."""
@@ -115,7 +121,9 @@ class Announcer:
 
     def withdraw(self, key: str) -> list[str]:
         """The discovery topics to clear of a device that is gone."""
-        return [*self._announced.pop(object_id(key), {}), *self._earlier(object_id(key))]
+        identity = object_id(key)
+        announced = self._messages(identity, self._announced.pop(identity, ()))
+        return [*announced, *self._earlier(identity)]
 
     def unclaimed(self, devices: Collection[str], accounts: Collection[str]) -> list[str]:
         """The availability topics that an earlier run left of what nobody has claimed yet in this one.
@@ -141,8 +149,9 @@ class Announcer:
             accounts: the accounts that are configured.
             values: whether each value has a topic of its own; otherwise those that there are would never change again.
         """
-        announced = {topic for messages in self._announced.values() for topic in messages}
         configs = {topic: payload for topic, payload in self._left.items() if payload}
+        still = self._announced.keys() & {level for topic in configs for level in topic.split("/")}
+        announced = {topic for identity in still for topic in self._messages(identity, self._announced[identity])}
         found = [*discovery.ghosts(configs, announced, self._topics)]
         own = [topic for topic, payload in self._left.items() if not payload]
         found += self._topics.left_over(own, devices=devices, accounts=accounts)
@@ -153,44 +162,41 @@ class Announcer:
         return list(dict.fromkeys(found))
 
     def _become(self, identity: str, document: Document) -> list[Message]:
-        after = {}
+        after: dict[str, Document] = {}
+        outline: Outline = ()
         if self._settings.enabled:
             after = discovery.messages(document, self._topics, self._settings.format)
-        before = self._announced.get(identity)
-        if before is None:
+            outline = self._outline(document)
+        known = self._announced.get(identity)
+        if known is None:
             before = {
                 topic: found
                 for topic in self._earlier(identity)
                 if (found := discovery.ours(self._left[topic], self._topics)) is not None
             }
+        elif known is outline:
+            before = {}  # the same entities: each message takes its own place, and none is left over
+        else:
+            before = self._messages(identity, known)
         for topic in before:
             self._left.pop(topic, None)
-        plan = discovery.steps(before, after)
-        self._announced[identity] = {topic: self._outlines.of(found) for topic, found in after.items()}
-        return [Message(topic, payload, retain=True) for topic, payload in plan]
+        self._announced[identity] = outline
+        return [Message(topic, payload, retain=True) for topic, payload in discovery.steps(before, after)]
+
+    def _outline(self, document: Document) -> Outline:
+        """A document's outline; alike ones are the same object."""
+        outline = tuple((component, entity["platform"]) for component, entity in document["components"].items())
+        return self._outlines.setdefault(outline, outline)
+
+    def _messages(self, identity: str, outline: Outline) -> dict[str, Document]:
+        """As much of the messages that are announced as the next step from them needs."""
+        if not outline:
+            return {}
+        components = {component: {"platform": platform, "unique_id": ""} for component, platform in outline}
+        document = {"device": {"identifiers": [identity]}, "origin": {}, "components": components}
+        return discovery.messages(document, self._topics, self._settings.format)
 
     def _earlier(self, identity: str) -> list[str]:
         """The discovery topics that an earlier run left for one device."""
         start = f"{self._topics.prefix}/"
         return [topic for topic in self._left if topic.startswith(start) and identity in topic.split("/")[-3:-1]]
-
-
-class _Outlines:
-    """As much of each message as the next step from it needs; a thousand whole documents would fill the memory.
-
-    That is which components it announces, and those are the same for all devices that are alike.
-    """
-
-    def __init__(self) -> None:
-        self._components: dict[tuple[tuple[str, str], ...], dict[str, Document]] = {}
-
-    def of(self, document: Document) -> Document:
-        """A document's outline; alike ones are the same object inside."""
-        outline: Document = {"device": {}, "origin": {}}
-        if "components" in document:
-            sorts = tuple((component, entity["platform"]) for component, entity in document["components"].items())
-            if sorts not in self._components:
-                announced = {component: {"platform": platform, "unique_id": ""} for component, platform in sorts}
-                self._components[sorts] = announced
-            outline["components"] = self._components[sorts]
-        return outline

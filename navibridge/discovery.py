@@ -228,23 +228,21 @@ def entity_documents(document: Document, topics: Topics) -> dict[str, Document]:
     return found
 
 
-def expand(found: Mapping[str, Document]) -> dict[tuple[str, str], Document]:
-    """Discovery messages of either form as Home Assistant takes them: entities by (platform, discovery id).
+def entities(found: Mapping[str, Document]) -> set[tuple[str, str]]:
+    """The entities that discovery messages of either form announce, as Home Assistant knows them: (platform, id).
 
     Removal markers and migration payloads announce nothing.
     """
-    entities: dict[tuple[str, str], Document] = {}
+    announced: set[tuple[str, str]] = set()
     for topic, document in found.items():
         *_, platform, owner, _ = topic.split("/")
         if platform == "device":
-            for component, entity in _components_of(document).items():
-                if len(entity) > 1:
-                    alone = _on_its_own(document, entity)
-                    entities[alone.pop("platform"), f"{owner} {component}"] = alone
+            components = _components_of(document).items()
+            announced |= {(entity["platform"], f"{owner} {name}") for name, entity in components if len(entity) > 1}
         elif "device" in document:
             *_, platform, owner, component, _ = topic.split("/")
-            entities[platform, f"{owner} {component}"] = document
-    return entities
+            announced.add((platform, f"{owner} {component}"))
+    return announced
 
 
 def encode(document: Document) -> bytes:
@@ -302,9 +300,9 @@ def steps(before: Mapping[str, Document], after: Mapping[str, Document]) -> tupl
         before: what is retained now, by topic, of the devices that are kept or removed by this.
         after: what shall be.
     """
-    wanted = expand(after)
+    wanted = entities(after) if before else set()
     gone = {topic: document for topic, document in before.items() if topic not in after}
-    moving = [topic for topic, document in gone.items() if expand({topic: document}).keys() & wanted.keys()]
+    moving = [topic for topic, document in gone.items() if entities({topic: document}) & wanted]
     plan: list[tuple[str, bytes]] = [(topic, b"") for topic in gone if topic not in moving]
     for topic in moving:
         dropped = _dropped({topic: gone[topic]}, wanted)
@@ -589,7 +587,7 @@ def _components_of(document: Document) -> dict[str, Document]:
 
 def _dropped(before: Mapping[str, Document], wanted: Collection[tuple[str, str]]) -> dict[str, str]:
     """Component id to platform, of what a message announced and nothing announces any more."""
-    return {found.split(" ", 1)[1]: platform for platform, found in expand(before) if (platform, found) not in wanted}
+    return {found.split(" ", 1)[1]: platform for platform, found in entities(before) if (platform, found) not in wanted}
 
 
 def _with_markers(document: Document, dropped: Mapping[str, str]) -> Document:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.appliances import HEATER, THERMOSTAT, device, every_kind, water_heater_of_the_samples
-from support.homeassistant import problems
+from support.homeassistant import expand, problems
 
 from navibridge import discovery
 from navibridge.commands import Verdict
@@ -20,8 +20,8 @@ from navibridge.discovery import (
     bridge_document,
     device_document,
     encode,
+    entities,
     entity_documents,
-    expand,
     ghosts,
     messages,
     object_id,
@@ -148,8 +148,12 @@ def test_both_forms_are_the_same_entities(described: Device, unit: TemperatureUn
     one, many = (messages(whole, topics, form) for form in FORMS)
     assert len(one) == 1
     assert len(many) == len(whole["components"])
-    assert expand(one) == expand(many)
-    assert len(expand(one)) == len(many)
+    assert entities(one) == entities(many)
+    assert len(entities(one)) == len(many)
+    about = {"device": whole["device"], "origin": whole["origin"]}
+    inherited = {key: entity | about for topic in one for key, entity in expand(topic, whole).items()}
+    written_out = {key: entity for topic in many for key, entity in expand(topic, many[topic]).items()}
+    assert inherited == written_out
 
 
 @pytest.mark.parametrize("described", [device(HEATER), device(THERMOSTAT)], ids=kind_name)
@@ -580,9 +584,10 @@ def test_what_is_retained_may_be_anything() -> None:
 def test_markers_announce_nothing() -> None:
     found = document(device(HEATER))
     found["components"]["power"] = {"platform": "sensor"}
-    entities = expand({"homeassistant/device/navibridge_acme_a1/config": found})
-    assert ("sensor", "navibridge_acme_a1 power") not in entities
-    assert expand({"homeassistant/sensor/navibridge_acme_a1/power/config": json.loads(MIGRATE)}) == {}
+    announced = entities({"homeassistant/device/navibridge_acme_a1/config": found})
+    assert ("sensor", "navibridge_acme_a1 power") not in announced
+    assert len(announced) == len(found["components"]) - 1
+    assert entities({"homeassistant/sensor/navibridge_acme_a1/power/config": json.loads(MIGRATE)}) == set()
 
 
 def test_the_object_id_has_a_name_space_of_its_own() -> None:
