@@ -67,16 +67,16 @@ class Leftovers:
         looked: set[str] = set()
         for first in (self._topics.traces, *further):
             yield tuple(first)
-            unseen = [(identity, filters) for identity, filters in self.by_identity() if identity not in looked]
+            unseen = [(identity, filters) for identity, filters in self._by_identity() if identity not in looked]
             looked.update(identity for identity, _ in unseen)
             for start in range(0, len(unseen), AT_A_LOOK):
                 yield tuple(chain.from_iterable(filters for _, filters in unseen[start : start + AT_A_LOOK]))
 
-    def by_identity(self) -> list[tuple[str, tuple[str, ...]]]:
+    def _by_identity(self) -> list[tuple[str, tuple[str, ...]]]:
         """The filters of everything of the bridge, and of each device that something was found of."""
         published = map(self._topics.parse_published, self.found)
         names = {found.name for found in published if found is not None and found.of == "device"}
-        own = {object_id(name): self._topics.retained_of(name) for name in names}
+        own = {object_id(self._topics, name): self._topics.retained_of(name) for name in names}
         announced = {self._topics.announced(topic) for topic, payload in self.found.items() if payload}
         bridge = discovery.bridge_id(self._topics)
         return [
@@ -106,14 +106,14 @@ class Announcer:
         """A retained message that was on the broker before this run published anything."""
         self._leftovers.remember(topic, payload)
 
-    def leftovers(self) -> list[tuple[str, ...]]:
-        """The filters of what an earlier run may have left: of the bridge, and of each device that left a trace."""
-        return [filters for _, filters in self._leftovers.by_identity()]
+    def looks(self) -> Iterator[tuple[str, ...]]:
+        """The filters to find under what an earlier run left, look by look; see `Leftovers.looks`."""
+        return self._leftovers.looks()
 
     def device(self, key: str, device: Device, account: str, unit: TemperatureUnit) -> list[Message]:
         """What to publish so that the device is announced as it is now."""
         document = discovery.device_document(device, self._topics, topic=key, account=account, unit=unit)
-        return self._become(object_id(key), document)
+        return self._become(object_id(self._topics, key), document)
 
     def bridge(self, accounts: Iterable[str]) -> list[Message]:
         """What to publish so that the bridge itself is announced."""
@@ -121,7 +121,7 @@ class Announcer:
 
     def withdraw(self, key: str) -> list[str]:
         """The discovery topics to clear of a device that is gone."""
-        identity = object_id(key)
+        identity = object_id(self._topics, key)
         announced = self._messages(identity, self._announced.pop(identity, ()))
         return [*announced, *self._earlier(identity)]
 

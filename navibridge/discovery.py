@@ -76,14 +76,17 @@ _SHARED: Final = ("availability", "availability_mode", "state_topic")
 _FINEST_WHOLE_STEP: Final = 0.5
 
 
-def object_id(topic: str) -> str:
-    """A device's id in discovery: its topic, in a name space of our own under the prefix that all bridges share."""
-    return f"{ORIGIN}_{topic}"
+def object_id(topics: Topics, device: str) -> str:
+    """A device's id in discovery: its topic, in a name space of our own under the prefix that all bridges share.
+
+    Two bridges on one broker differ in their base topic, and may have the same device.
+    """
+    return f"{ORIGIN}_{device}" if topics.base == BASE else f"{ORIGIN}_{slug(topics.base)}_{device}"
 
 
 def bridge_id(topics: Topics) -> str:
-    """The bridge's own id in discovery; two bridges on one broker differ in their base topic."""
-    return f"{ORIGIN}_bridge" if topics.base == BASE else f"{ORIGIN}_{slug(topics.base)}_bridge"
+    """The bridge's own id in discovery; no device can have that topic."""
+    return object_id(topics, "bridge")
 
 
 def announced_keys(device: Device) -> tuple[str, ...]:
@@ -113,7 +116,7 @@ def device_document(
         serial: whether its serial number is shown.
     """
     about = {
-        "identifiers": [object_id(topic)],
+        "identifiers": [object_id(topics, topic)],
         "name": name or device.name,
         "manufacturer": device.kind.manufacturer,
         "model": device.model,
@@ -130,7 +133,7 @@ def device_document(
         ),
         "availability_mode": "all",
         "state_topic": topics.state(topic),
-        "components": _with_unique_ids(object_id(topic), components),
+        "components": _with_unique_ids(object_id(topics, topic), components),
     }
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,19 +15,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AT_A_LOOK: Final = 3
-"""How many devices' retained messages are asked for together; one has some 300 with entities and values one by one."""
-
 
 class LookAround:
-    """One look at what is retained; the announcer remembers what is found.
-
-    First who was here, then what there is of each, a few at a time: what a broker has to hand out at once beyond a
-    limit, it drops (Mosquitto a thousand), and others may keep more than that under the discovery prefix.
+    """One look at what is retained.
 
     Args:
         topics: the bridge's topics.
-        announcer: told what is found.
+        announcer: knows where to look, and remembers what is found.
         limit: seconds for each part of it.
 
     Attributes:
@@ -39,7 +32,6 @@ class LookAround:
     def __init__(self, topics: Topics, announcer: Announcer, *, limit: float) -> None:
         self.echo = topics.request("echo")
         self.done = False
-        self._topics = topics
         self._announcer = announcer
         self._limit = limit
         self._echoed: asyncio.Future[None] | None = None
@@ -47,10 +39,8 @@ class LookAround:
     async def run(self, link: Link) -> None:
         """Look, once. What nobody can say is complete is left as it is."""
         try:
-            await self._collect(link, self._topics.traces)
-            leftovers = self._announcer.leftovers()
-            for start in range(0, len(leftovers), AT_A_LOOK):
-                await self._collect(link, tuple(chain.from_iterable(leftovers[start : start + AT_A_LOOK])))
+            for filters in self._announcer.looks():
+                await self._collect(link, filters)
         except TimeoutError:
             log.debug("the broker did not echo; what an earlier run left is not tidied up")
         self.done = True

@@ -591,7 +591,17 @@ def test_markers_announce_nothing() -> None:
 
 
 def test_the_object_id_has_a_name_space_of_its_own() -> None:
-    assert object_id("acme_a1") == "navibridge_acme_a1"
+    assert object_id(Topics(), "acme_a1") == "navibridge_acme_a1"
+
+
+def test_two_bridges_can_announce_the_same_device() -> None:
+    one, other = (document(device(HEATER), topics=topics) for topics in (Topics(), Topics("cabin")))
+    assert one["device"]["identifiers"] == ["navibridge_acme_a1"], "stable for ever"
+    assert other["device"]["identifiers"] == ["navibridge_cabin_acme_a1"]
+    ids = [{entity["unique_id"] for entity in found["components"].values()} for found in (one, other)]
+    assert not ids[0] & ids[1]
+    for form in FORMS:
+        assert not messages(one, Topics(), form).keys() & messages(other, Topics("cabin"), form).keys()
 
 
 # The checker itself: it takes the samples, and each rule can fail

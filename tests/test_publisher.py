@@ -10,7 +10,7 @@ from support.gadget import gadget
 from support.listener import listening
 from support.waiting import until
 
-from navibridge.model import Alert, Presence, Reading
+from navibridge.model import Alert, Gone, Presence, Reading
 from navibridge.publisher import KEPT_RESULTS
 
 BASE = "navibridge/acme_a1"
@@ -58,6 +58,29 @@ async def test_a_birth_brings_everything_again_and_births_together_count_as_one(
         await listener.publish(f"{BASE}/set/lamp", "ON")
         await acme.verdict(listener, verdict="applied")
         assert len(listener.all(CONFIG, since=since)) == 1
+
+
+async def test_two_bridges_on_one_broker_have_the_same_device_side_by_side(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    other = acme.world("other@example.com")
+    same = {"home": {"vendor": "acme", "email": "other@example.com", "password": "long-enough-secret"}}
+    cabin = acme.settings(mosquitto.port, accounts=same, broker={"base_topic": "cabin"})
+    its_config = "homeassistant/device/navibridge_cabin_acme_a1/config"
+    async with (
+        acme.running(acme.settings(mosquitto.port), tmp_path / "one"),
+        acme.running(cabin, tmp_path / "two"),
+    ):
+        for base, config in (("navibridge", CONFIG), ("cabin", its_config)):
+            await listener.wait_for(f"{base}/acme_a1/state")
+            found = await listener.wait_for(config)
+            assert found.json["state_topic"] == f"{base}/acme_a1/state"
+        other.tell(Gone("a1"))
+        await listener.wait_for("cabin/acme_a1/state", lambda heard: heard.payload == b"")
+        await listener.wait_for(its_config, lambda heard: heard.payload == b"")
+        world.report(room=23.0)
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["room"] == 23.0)
+    assert {message.json["state_topic"] for message in listener.all(CONFIG)} == {f"{BASE}/state"}
 
 
 async def test_topics_of_single_values_go_with_the_option(mosquitto, listener, world, tmp_path) -> None:

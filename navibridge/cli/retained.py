@@ -114,7 +114,7 @@ async def clear(settings: Broker, chosen: Iterable[str]) -> None:
 
 def of_devices(kept: Collection[str], topics: Topics, devices: Iterable[str], accounts: Iterable[str]) -> list[str]:
     """Those of the topics that belong to these devices and accounts, and the bridge's own but its last word."""
-    identities = {discovery.bridge_id(topics), *(discovery.object_id(device) for device in devices)}
+    identities = {discovery.bridge_id(topics), *(discovery.object_id(topics, device) for device in devices)}
     names = {"device": {*devices}, "account": {*accounts}, "bridge": {""}}
     chosen = []
     for topic in kept:

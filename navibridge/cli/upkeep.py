@@ -89,7 +89,7 @@ async def _ghosts(observer: Observer, topics: Topics, kept: Collection[str]) -> 
     devices = {device.topic for device in await observer.devices()}
     accounts: Collection[str] = observer.info.get("accounts", {})
     own = [topic for topic in kept if topics.parse_published(topic) is not None]
-    identities = {bridge_id(topics), *(object_id(device) for device in devices)}
+    identities = {bridge_id(topics), *(object_id(topics, device) for device in devices)}
     announced_as = observer.info.get("discovery")
     ghosts = list(topics.left_over(own, devices=devices, accounts=accounts))
     for topic in kept:
