@@ -1,10 +1,11 @@
 """Joins the two lines: what the clouds say goes to the broker, what the broker is told goes to the clouds.
 
-    up    session events -> Cache.merge -> Publisher -> discovery, availability, state documents
+    up    session events -> Fleet -> Cache -> Publisher -> discovery, availability, state documents
     down  command topics -> commands.check -> Dispatcher -> session.send -> one verdict on the result topic
 
-`publisher.py` publishes what is marked, `lookaround.py` learns what an earlier run left, `status.py` has the bridge's
-documents of itself and `requests.py` its answers; each owns its state. What is here is who tells whom.
+`fleet.py` knows which devices there are, `publisher.py` publishes what is marked, `lookaround.py` learns what an
+earlier run left, `status.py` has the bridge's documents of itself and `requests.py` its answers; each owns its state.
+What is here is who tells whom.
 
 One task group holds everything: the broker connection, a task per account, the ticker, and a task per device that has
 commands to send.
@@ -16,7 +17,7 @@ import asyncio
 import logging
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,20 +29,19 @@ from navibridge.announce import Announcer
 from navibridge.backoff import Backoff
 from navibridge.broker import LIMITS, Limits, LocalBroker, Message
 from navibridge.commands import Command, Reply, Request, Result, Verdict, check, read_object, read_value
-from navibridge.config import device_key
 from navibridge.dispatch import Dispatcher
 from navibridge.errors import CommandError, LinkError
+from navibridge.fleet import Fleet
 from navibridge.lookaround import LookAround
 from navibridge.metrics import Metrics
-from navibridge.mistakes import unmatched_device
-from navibridge.model import Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
+from navibridge.model import Event, Reading
 from navibridge.network import Network
 from navibridge.publisher import OFFLINE, ONLINE, Publisher
 from navibridge.requests import Requests
 from navibridge.retry import supervise
-from navibridge.state import Cache, Display
+from navibridge.state import Cache
 from navibridge.status import Status
-from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, device_topic, slug
+from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, slug
 from navibridge.transitions import Transitions
 from navibridge.usage import Starts
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from navibridge.broker import Link
-    from navibridge.config import AccountSettings, Config, DeviceSettings
+    from navibridge.config import AccountSettings, Config
     from navibridge.store import Store
     from navibridge.web import Web
 
@@ -98,21 +98,6 @@ class Timing:
     pace: float = 1.0
 
 
-@dataclass(slots=True)
-class Listed:
-    """A device as one account has it; of two that have it, one shows it, and the other is its heir.
-
-    Attributes:
-        device: as the account described it last.
-        present: what the account says of its connection.
-        reason: why it is not present.
-    """
-
-    device: Device
-    present: bool = True
-    reason: str = ""
-
-
 class Bridge:
     """The bridge: every account, every device, one broker.
 
@@ -149,7 +134,6 @@ class Bridge:
         self._ahead = clock() - monotonic()
         self._store = store
         self._starts = Starts(store, clock)
-        self._counters: dict[str, Any] = store.load("counters")
         self._network = network or Network()
         self._broker = broker(
             config.broker,
@@ -157,8 +141,6 @@ class Bridge:
             will=(self.topics.bridge_state, OFFLINE.decode()),
             limits=self.timing.broker_limits,
         )
-        self._unasked = dict.fromkeys(config.devices)
-        self._unmatched_told = False
         self.accounts = {name: self._account(name) for name in config.accounts}
         self._status = Status(
             config,
@@ -166,7 +148,6 @@ class Bridge:
             self.accounts,
             self.cache,
             self.metrics,
-            unmatched=self._unmatched,
             started=clock(),
             broker=self._broker.where,
         )
@@ -179,20 +160,21 @@ class Bridge:
             announcer,
             self._look_around,
             metrics=self.metrics,
-            info=self._status.info,
+            info=self.info,
             health=self.health,
             attribute_topics=config.attribute_topics,
             clock=clock,
         )
+        self._fleet = Fleet(
+            config, self.accounts, self.cache, self._publisher, store, metrics=self.metrics, clock=clock
+        )
         self._requests = Requests(
-            info=self._status.info,
+            info=self.info,
             health=self.health,
             devices=lambda: self._status.devices(clock()),
             rediscover=self._rediscover,
         )
         self._dispatcher: Dispatcher | None = None
-        self._keys: dict[tuple[str, str], str] = {}
-        self._listed: dict[str, dict[str, Listed]] = {}
         self._cleared: set[str] = set()
         self._last_birth = float("-inf")
 
@@ -203,7 +185,7 @@ class Bridge:
             store=self._store,
             clock=self._clock,
             count=partial(self.metrics.count, f"account {name}"),
-            device_settings=partial(self._settings, settings.vendor),
+            device_settings=lambda device_id: self._fleet.settings(settings.vendor, device_id),
             answer_timeout=self.config.commands.timeout,
             pace=self.timing.pace,
             network=self._network,
@@ -230,6 +212,10 @@ class Bridge:
     async def settled(self) -> None:
         """Wait until everything that has happened until now has been published."""
         await self._publisher.settled()
+
+    def info(self) -> dict[str, Any]:
+        """What the bridge is and what it publishes."""
+        return self._status.info(self._fleet.unmatched())
 
     def health(self) -> dict[str, Any]:
         """Figures for people who watch the bridge."""
@@ -266,7 +252,7 @@ class Bridge:
             self._starts.finish()
             raise
         finally:
-            self._keep_counters()
+            self._fleet.keep_counters()
 
     async def _keep_broker(self) -> None:
         transitions = Transitions(log)
@@ -321,130 +307,7 @@ class Bridge:
 
     def _take_event(self, account: Account, event: Event) -> None:
         self._mind_the_clock()
-        match event:
-            case Found(device):
-                self._found(account, device)
-            case Gone(device_id):
-                self._gone(account, device_id)
-            case Reading():
-                self._read(account, event)
-            case Presence(device_id, online, reason):
-                self._present(account, device_id, online, reason)
-            case LinkUp() | LinkDown() | ReadOnly():
-                self._publisher.mark_info()
-                self._tell_unmatched()
-        self._publisher.wake()
-
-    def _settings(self, vendor: str, device_id: str) -> DeviceSettings:
-        """What is set for a device; from here on that section is known to be about one."""
-        section = self.config.device_section(vendor, device_id)
-        if section in self._unasked:
-            del self._unasked[section]
-            self._publisher.mark_info()
-        return self.config.device(vendor, device_id)
-
-    def _unmatched(self) -> list[str]:
-        """The sections about devices that there are not; none before every account has listed what it has."""
-        return [*self._unasked] if all(account.listed for account in self.accounts.values()) else []
-
-    def _tell_unmatched(self) -> None:
-        sections = self._unmatched()
-        if not sections or self._unmatched_told:
-            return
-        self._unmatched_told = True
-        devices = [state.device for state in self.cache.values()]
-        ids = {
-            device_key(device.id): device.id
-            for device in devices
-            if self.config.device_section(device.vendor, device.id) is None
-        }
-        for section in sections:
-            words = "%s. Correct it or take it out of the configuration; `navibridge devices` lists the ids"
-            log.warning(words, unmatched_device(section, ids))
-
-    def _found(self, account: Account, device: Device) -> None:
-        settings = self._settings(device.vendor, device.id)
-        if settings.exclude:
-            return
-        if settings.name:
-            device = replace(device, name=settings.name)
-        key = settings.topic or device_topic(device.vendor, device.id)
-        self._keys[account.name, device.id] = key
-        listed = self._listed.setdefault(key, {})
-        new = account.name not in listed
-        listed.setdefault(account.name, Listed(device)).device = device
-        state = self.cache.get(key)
-        if state is None:
-            log.info("found %s %r (%s)", key, device.name, device.model)
-        elif state.account != account.name and self.accounts[state.account].up.is_set():
-            if new:
-                words = "device %s is in account %s already; account %s leaves it alone"
-                log.info(words, key, state.account, account.name)
-            return
-        self._show(key, account.name)
-
-    def _show(self, key: str, account: str) -> None:
-        """Show a device as this account has it; what is known of it stays, whoever said it."""
-        listed = self._listed[key][account]
-        device = listed.device
-        state = self.cache.get(key)
-        if state is None or (state.device, state.account) != (device, account):
-            self._publisher.mark_device(key)
-        settings = self._settings(device.vendor, device.id)
-        display = Display(
-            self.config.stale_seconds(account, settings),
-            settings.temperature_unit or self.config.temperature_unit,
-            settings.raw,
-        )
-        state = self.cache.put(key, device, account, display)
-        state.present, state.reason = listed.present, listed.reason
-        state.restore(self._counters.get(key, {}))
-
-    def _gone(self, account: Account, device_id: str) -> None:
-        key = self._keys.pop((account.name, device_id), None)
-        state = self.cache.get(key) if key else None
-        if key is None or state is None:
-            return
-        listed = self._listed[key]
-        del listed[account.name]
-        if listed and state.account != account.name:
-            return
-        if listed:
-            heir = next((name for name in listed if self.accounts[name].up.is_set()), next(iter(listed)))
-            log.info(
-                "%s is no longer in account %s; account %s has it too, and goes on with it", key, account.name, heir
-            )
-            self._show(key, heir)
-            return
-        log.info("%s is no longer in account %s; its topics are cleared", key, account.name)
-        del self._listed[key]
-        self.cache.drop(key)
-        self._publisher.withdraw(key)
-
-    def _read(self, account: Account, reading: Reading) -> None:
-        key = self._keys.get((account.name, reading.device_id))
-        state = self.cache.get(key) if key else None
-        if key is None or state is None or state.account != account.name:
-            return
-        new = state.merge(reading, self._clock())
-        if new:
-            log.info("%s sends what is not known (kept as raw): %s", key, ", ".join(sorted(new)))
-        self.metrics.count("bridge", "readings")
-        self.cache.mark(key)
-
-    def _present(self, account: Account, device_id: str, online: bool, reason: str) -> None:  # noqa: FBT001 - an event's field
-        key = self._keys.get((account.name, device_id))
-        state = self.cache.get(key) if key else None
-        if key is None or state is None:
-            return
-        listed = self._listed[key][account.name]
-        listed.present, listed.reason = online, reason
-        if state.account != account.name or (state.present, state.reason) == (online, reason):
-            return
-        if state.present != online:
-            log.info("%s is %s%s", key, "back" if online else "offline", f": {reason}" if reason else "")
-        state.present, state.reason = online, reason
-        self.cache.mark(key)
+        self._fleet.take(account, event)
 
     def _account_changed(self, account: Account) -> None:
         self._publisher.mark_account(account.name)
@@ -528,11 +391,7 @@ class Bridge:
             key, changes, arrived=self._clock(), expires=now + ttl, id=request.id, reply=reply, started=now
         )
         if self._dispatcher is not None:
-            self._dispatcher.submit(key, command, partial(self._owner, key))
-
-    def _owner(self, key: str) -> tuple[Account, Device] | None:
-        state = self.cache.get(key)
-        return (self.accounts[state.account], state.device) if state else None
+            self._dispatcher.submit(key, command, partial(self._fleet.owner, key))
 
     def _take_verdict(self, key: str, result: Result) -> None:
         """Publish a command's end; the truth with it, so that a control that moved by itself jumps back."""
@@ -588,7 +447,7 @@ class Bridge:
                 self._publisher.mark_health()
             if now >= next_keep:
                 next_keep = now + timing.keep
-                self._keep_counters()
+                self._fleet.keep_counters()
             if self.config.refresh and now >= next_refresh:
                 next_refresh = now + self.config.refresh
                 self.cache.mark_all()
@@ -605,13 +464,6 @@ class Bridge:
             state.shift(step)
         for account in self.accounts.values():
             account.shift(step)
-
-    def _keep_counters(self) -> None:
-        """Keep the energy counters over a restart; what is away at the moment is kept as it was."""
-        counters = self._counters | {key: state.counters() for key, state in self.cache.items() if state.counters()}
-        if counters != self._counters:
-            self._counters = counters
-            self._store.save("counters", counters)
 
 
 def memory() -> float | None:

@@ -15,7 +15,7 @@ from navibridge.model import Sort
 from navibridge.state import LONGEST_TEXT, NO_PROBLEM, iso
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from navibridge.account import Account
     from navibridge.config import Config
@@ -33,7 +33,6 @@ class Status:
         accounts: by their names.
         cache: what is known of the devices.
         metrics: what has been counted.
-        unmatched: the sections of ``devices`` that are about no device of the accounts.
         started: when the bridge was started, seconds since the epoch.
         broker: which broker, in words.
     """
@@ -46,7 +45,6 @@ class Status:
         cache: Cache,
         metrics: Metrics,
         *,
-        unmatched: Callable[[], Iterable[str]],
         started: float,
         broker: str,
     ) -> None:
@@ -55,12 +53,15 @@ class Status:
         self._accounts = accounts
         self._cache = cache
         self._metrics = metrics
-        self._unmatched = unmatched
         self._started = started
         self._broker = broker
 
-    def info(self) -> dict[str, Any]:
-        """What the bridge is and what it publishes; no secrets."""
+    def info(self, unmatched: Sequence[str]) -> dict[str, Any]:
+        """What the bridge is and what it publishes; no secrets.
+
+        Args:
+            unmatched: the sections of ``devices`` that are about no device of the accounts.
+        """
         return {
             "version": __version__,
             "started_at": iso(self._started),
@@ -70,7 +71,7 @@ class Status:
                 key: {"id": state.device.id, "name": state.device.name, "state": self._topics.state(key)}
                 for key, state in self._cache.items()
             },
-            "unmatched_devices": [*self._unmatched()],
+            "unmatched_devices": unmatched,
             "base_topic": self._config.broker.base_topic,
             "discovery": self._config.discovery.format if self._config.discovery.enabled else None,
         }

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from itertools import pairwise
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from support import acme
-from support.gadget import gadget
 from support.listener import listening
 from support.waiting import until
 
 from navibridge.errors import AuthError, LinkError
-from navibridge.model import Found, Gone, LinkUp, Presence, Reading, ReadOnly
+from navibridge.model import Gone, LinkUp, ReadOnly
 
 BASE = "navibridge/acme_a1"
 CONFIG = "homeassistant/device/navibridge_acme_a1/config"
@@ -260,23 +258,6 @@ async def test_an_mqtt5_sender_gets_its_own_answer(mosquitto, listener, world, t
         assert b'"applied"' in answer.payload
 
 
-async def test_devices_come_go_and_change_their_names(mosquitto, listener, world, tmp_path) -> None:
-    async with acme.running(acme.settings(mosquitto.port, attribute_topics=True), tmp_path):
-        await listener.wait_for(f"{BASE}/state")
-        world.add(gadget("Attic", "b2"))
-        await listener.wait_for("navibridge/acme_b2/state")
-        await listener.wait_for("navibridge/acme_b2/value/room", lambda heard: heard.text == "20.0")
-        world.tell(Found(gadget("Cellar", "a1")))
-        await listener.wait_for(CONFIG, lambda heard: heard.json["device"]["name"] == "Cellar")
-        world.tell(Gone("b2"))
-        for topic in ("state", "availability", "value/room"):
-            await listener.wait_for(f"navibridge/acme_b2/{topic}", lambda heard: heard.payload == b"")
-        await listener.wait_for("homeassistant/device/navibridge_acme_b2/config", lambda heard: heard.payload == b"")
-    async with listening(mosquitto, "#") as late:
-        await late.wait_for(f"{BASE}/state")
-        assert not [message.topic for message in late.heard if "acme_b2" in message.topic]
-
-
 async def test_two_accounts_one_with_a_wrong_password(mosquitto, listener, world, tmp_path) -> None:
     other = acme.world("other@example.com")
     other.error = AuthError(
@@ -296,72 +277,6 @@ async def test_two_accounts_one_with_a_wrong_password(mosquitto, listener, world
         )
         assert health.json["problem"] is True
     assert other.links == 0
-
-
-async def test_a_device_in_two_accounts_passes_to_the_other_when_the_first_loses_it(
-    mosquitto, listener, world, tmp_path
-) -> None:
-    other = acme.world("other@example.com")
-    other.devices.clear()
-    async with acme.running(acme.settings(mosquitto.port, accounts=CABIN), tmp_path) as bridge:
-        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
-        await listener.wait_for("navibridge/bridge/account/cabin/availability", lambda heard: heard.text == "online")
-        other.add(gadget())
-        other.add(gadget("Attic", "b2"))
-        await listener.wait_for("navibridge/acme_b2/state")
-        world.tell(Presence("a1", online=False, reason="removed"))
-        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "offline")
-        since = listener.mark()
-        world.tell(Gone("a1"))
-        account = {"topic": "navibridge/bridge/account/cabin/availability"}
-        await listener.wait_for(CONFIG, lambda heard: account in heard.json["availability"], since=since)
-        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online", since=since)
-        assert bridge.cache.get("acme_a1").account == "cabin"
-        await listener.publish(f"{BASE}/set/lamp", "ON")
-        await acme.verdict(listener, verdict="applied")
-        assert (len(world.sent), len(other.sent)) == (0, 1)
-        world.add(gadget())
-        world.add(gadget("Cellar", "b3"))
-        await listener.wait_for("navibridge/acme_b3/state")
-        since = listener.mark()
-        other.tell(Gone("a1"))
-        account = {"topic": "navibridge/bridge/account/home/availability"}
-        await listener.wait_for(CONFIG, lambda heard: account in heard.json["availability"], since=since)
-        assert not [message for message in listener.heard if "acme_a1" in message.topic and not message.payload]
-        world.tell(Gone("a1"))
-        await listener.wait_for(f"{BASE}/state", lambda heard: heard.payload == b"")
-        await listener.wait_for(CONFIG, lambda heard: heard.payload == b"")
-
-
-async def test_an_account_that_comes_back_does_not_take_a_device_away_again(
-    mosquitto, listener, world, tmp_path
-) -> None:
-    other = acme.world("other@example.com")
-    other.devices.clear()
-    async with acme.running(acme.settings(mosquitto.port, accounts=CABIN), tmp_path) as bridge:
-        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
-        await until(lambda: other.up)
-        world.error = LinkError("no route to Acme", reason="unreachable")
-        world.cut()
-        await until(lambda: not bridge.accounts["home"].up.is_set())
-        await listener.publish_json(f"{BASE}/set", {"lamp": True, "ttl": 60, "id": "early"})
-        await listener.wait_for(f"{BASE}/set")
-        other.add(gadget())
-        account = {"topic": "navibridge/bridge/account/cabin/availability"}
-        await listener.wait_for(CONFIG, lambda heard: account in heard.json["availability"])
-        assert (await acme.verdict(listener, id="early"))["verdict"] == "applied", "it goes where the device is by now"
-        assert (len(world.sent), len(other.sent)) == (0, 1)
-        world.error = None
-        await until(bridge.accounts["home"].up.is_set)
-        world.report(room=99.0)
-        world.tell(Gone("a1"))
-        other.report(room=23.0)
-        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["room"] == 23.0)
-        world.add(gadget("Attic", "b2"))
-        await listener.wait_for("navibridge/acme_b2/state")
-        heard = [message for message in listener.heard if message.topic in (CONFIG, f"{BASE}/state")]
-        assert all(message.payload for message in heard)
-        assert 99.0 not in [message.json.get("room") for message in heard]
 
 
 async def test_a_defect_in_a_vendor_is_not_the_end(mosquitto, listener, world, tmp_path, caplog) -> None:
@@ -421,38 +336,9 @@ async def test_in_fahrenheit(mosquitto, listener, world, tmp_path) -> None:
     assert math.isclose(world.values["a1"]["target"], 21.0)
 
 
-async def test_settings_of_a_device(mosquitto, listener, world, tmp_path) -> None:
-    world.devices["b2"] = gadget("Attic", "b2")
-    world.values["b2"] = {"room": 1.0}
-    world.devices["c3"] = gadget("Secret", "c3")
-    world.values["c3"] = {"room": 1.0}
-    devices = {"a1": {"name": "Boiler room", "topic": "boiler"}, "b2": {"raw": True}, "c3": {"exclude": True}}
-    async with acme.running(acme.settings(mosquitto.port, devices=devices), tmp_path):
-        await listener.wait_for("navibridge/boiler/state")
-        config = await listener.wait_for("homeassistant/device/navibridge_boiler/config")
-        assert config.json["device"]["name"] == "Boiler room"
-        world.tell(Reading("b2", {"room": 2.0}, time.time(), "push", {"mystery": 7}))
-        await listener.wait_for("navibridge/acme_b2/state", lambda heard: heard.json.get("raw") == {"mystery": 7})
-        assert not [message for message in listener.heard if "c3" in message.topic]
-
-
 async def test_asking_a_device(mosquitto, listener, world, tmp_path) -> None:
     async with acme.running(acme.settings(mosquitto.port), tmp_path):
         await listener.wait_for(f"{BASE}/state")
         await listener.publish(f"{BASE}/get", "")
         await listener.wait_for(f"{BASE}/state", since=listener.mark())
         assert world.asked == ["a1"]
-
-
-async def test_energy_goes_on_after_a_restart(mosquitto, listener, world, tmp_path) -> None:
-    async with acme.running(acme.settings(mosquitto.port), tmp_path):
-        await listener.wait_for(f"{BASE}/state")
-        now = time.time()
-        world.tell(Reading("a1", {"power": 3_600_000.0}, now + 1, "push"))
-        world.tell(Reading("a1", {"power": 0}, now + 3, "push"))
-        state = await listener.wait_for(f"{BASE}/state", lambda heard: (heard.json["energy"] or 0) > 1.9)
-    kept = state.json["energy"]
-    since = listener.mark()
-    async with acme.running(acme.settings(mosquitto.port), tmp_path):
-        state = await listener.wait_for(f"{BASE}/state", since=since)
-        assert state.json["energy"] == kept

@@ -48,6 +48,7 @@ LAYERS = (
     {"account", "announce", "dispatch"},
     {"lookaround", "requests", "status"},
     {"publisher"},
+    {"fleet"},
     {"bridge"},
     {"replay"},
     {"demo"},
