@@ -6,6 +6,7 @@ retained messages become those: nothing of an earlier name, format or device lis
 
 from __future__ import annotations
 
+import zlib
 from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -44,7 +45,8 @@ class Leftovers:
         topics: the bridge's topics.
 
     Attributes:
-        found: the payloads of its discovery messages, by topic; of all its other topics nothing is kept.
+        found: its discovery messages by topic, each compressed, since a thousand devices' would fill the memory; of all
+            its other topics nothing is kept.
     """
 
     def __init__(self, topics: Topics) -> None:
@@ -56,7 +58,11 @@ class Leftovers:
         if self._topics.parse_published(topic) is not None:
             self.found[topic] = b""
         elif topic.startswith(f"{self._topics.prefix}/") and discovery.left_by_us(topic, payload, self._topics):
-            self.found[topic] = payload
+            self.found[topic] = zlib.compress(payload)
+
+    def payload(self, topic: str) -> bytes:
+        """A discovery message that was found."""
+        return zlib.decompress(self.found[topic])
 
     def looks(self, *further: Collection[str]) -> Iterator[tuple[str, ...]]:
         """The filters to collect under, look by look; what is remembered after one decides the next.
@@ -149,10 +155,10 @@ class Announcer:
             accounts: the accounts that are configured.
             values: whether each value has a topic of its own; otherwise those that there are would never change again.
         """
-        configs = {topic: payload for topic, payload in self._left.items() if payload}
+        configs = [topic for topic, kept in self._left.items() if kept]
         still = self._announced.keys() & {level for topic in configs for level in topic.split("/")}
         announced = {topic for identity in still for topic in self._messages(identity, self._announced[identity])}
-        found = [*discovery.ghosts(configs, announced, self._topics)]
+        found = [topic for topic in configs if topic not in announced]
         own = [topic for topic, payload in self._left.items() if not payload]
         found += self._topics.left_over(own, devices=devices, accounts=accounts)
         if not values:
@@ -172,7 +178,7 @@ class Announcer:
             before = {
                 topic: found
                 for topic in self._earlier(identity)
-                if (found := discovery.ours(self._left[topic], self._topics)) is not None
+                if (found := discovery.ours(self._leftovers.payload(topic), self._topics)) is not None
             }
         elif known is outline:
             before = {}  # the same entities: each message takes its own place, and none is left over

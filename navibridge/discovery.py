@@ -277,22 +277,6 @@ def left_by_us(topic: str, payload: bytes, topics: Topics) -> bool:
     return ours(payload, topics) is not None or (payload == MIGRATE and f"/{ORIGIN}_" in topic)
 
 
-def ghosts(seen: Mapping[str, bytes], announced: Collection[str], topics: Topics) -> tuple[str, ...]:
-    """The topics to clear among the retained discovery messages: ours, and announced no more.
-
-    Only to be asked while the accounts' device lists are complete, or devices would be forgotten because a cloud is
-    away.
-
-    Args:
-        seen: retained payloads by topic, of `Topics.configs`.
-        announced: the topics of the messages that are announced now.
-        topics: the bridge's topics.
-    """
-    return tuple(
-        topic for topic, payload in seen.items() if topic not in announced and left_by_us(topic, payload, topics)
-    )
-
-
 def steps(before: Mapping[str, Document], after: Mapping[str, Document]) -> tuple[tuple[str, bytes], ...]:
     """What to publish, retained and in this order, so that the retained messages ``before`` become ``after``.
 

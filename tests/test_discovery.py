@@ -22,7 +22,7 @@ from navibridge.discovery import (
     encode,
     entities,
     entity_documents,
-    ghosts,
+    left_by_us,
     messages,
     object_id,
     ours,
@@ -537,7 +537,7 @@ def test_moving_from_entities_clears_what_went_away() -> None:
     assert steps(was, wanted)[0] == ("homeassistant/sensor/navibridge_acme_a1/power/config", b"")
 
 
-def test_ghosts_are_ours_and_announced_no_more() -> None:
+def test_what_an_earlier_run_left_is_known_by_its_base_topic_or_its_place() -> None:
     topics = Topics()
     mine = messages(document(device(HEATER)), topics, "device")
     gone = messages(document(replace(device(HEATER), id="gone")), topics, "device")
@@ -553,12 +553,17 @@ def test_ghosts_are_ours_and_announced_no_more() -> None:
         "homeassistant/sensor/empty/config": b"",
         "homeassistant/sensor/mimic/config": b'{"origin":{"name":"navibridge"},"availability":[]}',
     }
-    assert ghosts(seen, set(mine), topics) == (
+    migrating = "homeassistant/sensor/navibridge_acme_c3/power/config"
+    assert {topic for topic, payload in seen.items() if left_by_us(topic, payload, topics)} == {
+        *mine,
         *gone,
         *entity,
-        "homeassistant/sensor/navibridge_acme_c3/power/config",
-    )
-    assert ghosts(seen, set(other), Topics("other")) == ("homeassistant/sensor/navibridge_acme_c3/power/config",)
+        migrating,
+    }
+    assert {topic for topic, payload in seen.items() if left_by_us(topic, payload, Topics("other"))} == {
+        *other,
+        migrating,
+    }
 
 
 def test_whose_a_payload_is() -> None:
