@@ -348,7 +348,8 @@ class Bridge:
             case Get(device):
                 self._take_get(device)
             case BridgeRequest(verb):
-                self._publisher.say(Message(self.topics.response(verb), self._requests.answer(verb, arrival.payload)))
+                answer = self._requests.answer(verb, arrival.payload, oversize=arrival.oversize)
+                self._publisher.say(Message(self.topics.response(verb), answer))
 
     def _refuse_retained(self, arrival: Message, incoming: object) -> None:
         """A retained command is replayed at every reconnect, hours or months late: ignore it, and clear it."""

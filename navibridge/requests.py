@@ -40,10 +40,18 @@ class Requests:
     ) -> None:
         self._plain = {"info": info, "health": health, "devices": devices, "rediscover": rediscover}
 
-    def answer(self, verb: str, payload: bytes) -> bytes:
-        """The response to a request, errors included."""
+    def answer(self, verb: str, payload: bytes, *, oversize: int = 0) -> bytes:
+        """The response to a request, errors included.
+
+        Args:
+            verb: what is asked.
+            payload: of the request.
+            oversize: bytes of a payload that was too large to be read.
+        """
         asked = _read(payload)
         try:
+            if oversize:
+                raise CommandError(f"the payload has {oversize} bytes and was not read")
             answer: dict[str, Any] = {"status": "ok", "data": self._data(verb, asked)}
         except CommandError as error:
             answer = {"status": "error", "error": str(error)}

@@ -130,3 +130,8 @@ async def test_a_running_bridge_answers(mosquitto, listener, world, tmp_path) ->
             assert (await listener.wait_for(f"navibridge/bridge/response/{verb}")).json["status"] == "ok"
         await listener.publish("navibridge/bridge/request/nonsense", "{")
         assert (await listener.wait_for("navibridge/bridge/response/nonsense")).json["status"] == "error"
+
+
+def test_what_was_too_large_to_be_read_is_no_empty_request(requests: Requests) -> None:
+    found = orjson.loads(requests.answer("rediscover", b"", oversize=300_000))
+    assert found == {"status": "error", "error": "the payload has 300000 bytes and was not read"}
