@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import selectors
 import tempfile
 from collections import defaultdict, deque
 from contextlib import aclosing, suppress
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import orjson
 
-from navibridge import config, vendors
+from navibridge import config, vendors, virtual
 from navibridge.bridge import Bridge
 from navibridge.errors import AuthError, CommandError, FrameError, LinkError, NavibridgeError
 from navibridge.model import Event, LinkDown
@@ -71,41 +70,6 @@ class Step:
     what: What
 
 
-class _Jump(selectors.DefaultSelector):
-    """Never waits: the time that was to be waited is added to the clock."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready and timeout:
-            self.now += timeout
-        return ready
-
-
-class _VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in which waiting takes no time. Work in threads would be overtaken; sessions have none.
-
-    Args:
-        began: seconds since the epoch when it starts.
-    """
-
-    def __init__(self, began: float) -> None:
-        self._jump = _Jump()
-        self._began = began
-        super().__init__(self._jump)
-        self._clock_resolution = 1e-6  # a float's last digit, after months, is more than the system clock's
-
-    def time(self) -> float:
-        return self._jump.now
-
-    def clock(self) -> float:
-        """Seconds since the epoch."""
-        return self._began + self._jump.now
-
-
 def settings(head: Head, values: Mapping[str, Any]) -> config.Config:
     """The configuration of a replay: the given one with the capture's accounts.
 
@@ -145,11 +109,8 @@ def story(settings: config.Config, head: Head, lines: Iterable[Line]) -> list[St
     try:
         for name in head.accounts:
             random.seed(name)  # pauses have jitter, and each replay shall have the same
-            with (
-                tempfile.TemporaryDirectory(prefix="navibridge-replay-") as directory,
-                asyncio.Runner(loop_factory=partial(_VirtualLoop, head.at)) as runner,
-            ):
-                steps += runner.run(_live(name, settings, of_account[name], Store(Path(directory))))
+            with tempfile.TemporaryDirectory(prefix="navibridge-replay-") as directory:
+                steps += virtual.run(_live(name, settings, of_account[name], Store(Path(directory))), began=head.at)
     finally:
         random.setstate(chance)
     return sorted(steps, key=lambda step: step.at)
@@ -157,7 +118,7 @@ def story(settings: config.Config, head: Head, lines: Iterable[Line]) -> list[St
 
 async def _live(account: str, settings: config.Config, lines: Sequence[Line], store: Store) -> list[Step]:
     """What one account's session says, from the first line to the last."""
-    loop = cast("_VirtualLoop", asyncio.get_running_loop())
+    loop = virtual.running()
     steps: list[Step] = []
 
     def say(what: What) -> None:

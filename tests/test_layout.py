@@ -40,6 +40,7 @@ LAYERS = (
         "broker",
         "web",
         "transitions",
+        "virtual",
         "usage",
         "outbox",
         "vault",

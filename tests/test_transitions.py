@@ -5,8 +5,8 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
-from support import virtual
 
+from navibridge import virtual
 from navibridge.transitions import BURST, PAUSE, Transitions
 
 if TYPE_CHECKING:

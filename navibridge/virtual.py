@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 T = TypeVar("T")
 
-BEGAN = 1_767_225_600.0
-"""The first second of 2026, UTC; what `VirtualLoop.clock` shows at first."""
+BEGAN: Final = 1_767_225_600.0
+"""The first second of 2026, UTC; what `VirtualLoop.clock` shows at first, unless told otherwise."""
 
 
 class _Jump(selectors.DefaultSelector):
@@ -38,30 +39,45 @@ class _Jump(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """The loop. It begins at zero."""
+    """The loop; its time begins at zero.
 
-    def __init__(self) -> None:
+    Args:
+        began: what its clock shows then, in seconds since the epoch.
+    """
+
+    def __init__(self, began: float = BEGAN) -> None:
         self._jump = _Jump()
+        self._began = began
         super().__init__(self._jump)
-        # After months, a float's last digit is larger than the system clock's.
-        self._clock_resolution = 1e-6
+        self._clock_resolution = 1e-6  # a float's last digit, after months, is more than the system clock's
 
     def time(self) -> float:
+        """Seconds since it began."""
         return self._jump.now
 
     def clock(self) -> float:
         """Seconds since the epoch."""
-        return BEGAN + self._jump.now
+        return self._began + self._jump.now
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """As `asyncio.run`, in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+def run(main: Coroutine[Any, Any, T], *, began: float = BEGAN) -> T:
+    """As `asyncio.run`, in virtual time.
+
+    Args:
+        main: what to run.
+        began: see `VirtualLoop`.
+    """
+    with asyncio.Runner(loop_factory=partial(VirtualLoop, began)) as runner:
         return runner.run(main)
 
 
 def running() -> VirtualLoop:
-    """The loop that runs now."""
+    """The loop that runs now.
+
+    Raises:
+        RuntimeError: it is no virtual one.
+    """
     loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
+    if not isinstance(loop, VirtualLoop):
+        raise RuntimeError("this loop's time is the real one")  # noqa: TRY004 - no argument is of a wrong type
     return loop
