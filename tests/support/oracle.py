@@ -220,7 +220,7 @@ class Oracle:
         for (known_device, attribute), known in self._truths.items():
             if known_device != device or (value := state.get(attribute)) is None:
                 continue
-            if device in truth:
+            if attribute in truth:
                 self._remember(device, attribute, truth[attribute], now)
             else:
                 self._forget(known, now)
