@@ -8,6 +8,7 @@ nothing that runs here may use one.
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -34,7 +35,7 @@ class _Jump(selectors.DefaultSelector):
             return ready
         if timeout is None:
             raise RuntimeError("everybody waits, and nobody has a timer: this would last for ever")
-        self.now += timeout
+        self.now = max(self.now + timeout, math.nextafter(self.now, math.inf))  # a tiny wait is a wait all the same
         return []
 
 
