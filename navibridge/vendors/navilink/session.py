@@ -421,7 +421,7 @@ class NavilinkSession:
     async def _read_list(self) -> list[Unit]:
         """Read the device list, unless that was done just now; returns the units that are new, or back."""
         now = asyncio.get_running_loop().time()
-        if now - self._listed_at < self._timing.listing_offline:
+        if now < self._listed_at + self._timing.listing_offline:  # the very sum that `_list` waits for
             return []
         self._look_again.clear()
         listing = await self._api.devices()
