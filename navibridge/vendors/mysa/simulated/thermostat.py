@@ -40,6 +40,9 @@ ECHOES: Final = (40, 5)
 
 PAIRING_AFTER: Final = 30.0
 MOST_RECORDS: Final = 60
+LONGEST_RECORD: Final = 3_000
+"""Seconds; more tenths of a second than a record of any version has room for must not come up."""
+
 LONGEST_PUBLISHING: Final = 3_600
 MILLISECONDS: Final = 10**11
 """Command ids below are no milliseconds, and such commands are ignored."""
@@ -197,7 +200,8 @@ class Thermostat:
         if self._records and length < 1:
             return
         on, whole = self.zone.take_interval()
-        length = length if 0 < length < MOST_RECORDS * self._timing.record else round(self._timing.record)
+        longest = min(MOST_RECORDS * self._timing.record, LONGEST_RECORD)
+        length = length if 0 < length < longest else round(self._timing.record)
         share = on / whole if whole else 0.0
         if self.model.family is Family.AC:
             share = float(self.state.mode != "off")
