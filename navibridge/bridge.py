@@ -42,7 +42,7 @@ from navibridge.retry import supervise
 from navibridge.state import Cache
 from navibridge.status import Status
 from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, slug
-from navibridge.transitions import Transitions
+from navibridge.transitions import Transitions, Whereabouts
 from navibridge.usage import Starts
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ class Bridge:
             broker=self._broker.where,
         )
         announcer = Announcer(self.topics, config.discovery)
+        whereabouts = Whereabouts(log)
         self._look_around = LookAround(self.topics, announcer, limit=self.timing.look_around)
         self._publisher = Publisher(
             self.topics,
@@ -163,10 +164,18 @@ class Bridge:
             info=self.info,
             health=self.health,
             attribute_topics=config.attribute_topics,
+            whereabouts=whereabouts,
             clock=clock,
         )
         self._fleet = Fleet(
-            config, self.accounts, self.cache, self._publisher, store, metrics=self.metrics, clock=clock
+            config,
+            self.accounts,
+            self.cache,
+            self._publisher,
+            store,
+            metrics=self.metrics,
+            whereabouts=whereabouts,
+            clock=clock,
         )
         self._requests = Requests(
             info=self.info,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from navibridge.publisher import Publisher
     from navibridge.state import Cache
     from navibridge.store import Store
+    from navibridge.transitions import Whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Fleet:
         publisher: told what has changed.
         store: where the energy counters are kept over a restart.
         metrics: where readings are counted.
+        whereabouts: is told of devices that come and go.
         clock: seconds since the epoch.
     """
 
@@ -66,6 +68,7 @@ class Fleet:
         store: Store,
         *,
         metrics: Metrics,
+        whereabouts: Whereabouts,
         clock: Callable[[], float],
     ) -> None:
         self._config = config
@@ -74,6 +77,7 @@ class Fleet:
         self._publisher = publisher
         self._store = store
         self._metrics = metrics
+        self._whereabouts = whereabouts
         self._clock = clock
         self._counters: dict[str, Any] = store.load("counters")
         self._keys: dict[tuple[str, str], str] = {}
@@ -160,6 +164,7 @@ class Fleet:
         del self._listed[key]
         self._cache.drop(key)
         self._publisher.withdraw(key)
+        self._whereabouts.forget(key)
 
     def _read(self, account: Account, reading: Reading) -> None:
         key = self._keys.get((account.name, reading.device_id))
@@ -171,6 +176,8 @@ class Fleet:
             log.info("%s sends what is not known (kept as raw): %s", key, ", ".join(sorted(new)))
         self._metrics.count("bridge", "readings")
         self._cache.mark(key)
+        if state.available(self._clock()):
+            self._whereabouts.here(key)
 
     def _present(self, account: Account, device_id: str, online: bool, reason: str) -> None:  # noqa: FBT001 - an event's field
         key = self._keys.get((account.name, device_id))
@@ -181,8 +188,10 @@ class Fleet:
         listed.present, listed.reason = online, reason
         if state.account != account.name or (state.present, state.reason) == (online, reason):
             return
-        if state.present != online:
-            log.info("%s is %s%s", key, "back" if online else "offline", f": {reason}" if reason else "")
+        if not online:
+            self._whereabouts.away(key, "offline", "%s is offline%s", key, f": {reason}" if reason else "")
+        elif not state.present:
+            self._whereabouts.here(key)
         state.present, state.reason = online, reason
         self._cache.mark(key)
 

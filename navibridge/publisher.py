@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from navibridge.metrics import Metrics
     from navibridge.state import Cache, DeviceState
     from navibridge.topics import Topics
+    from navibridge.transitions import Whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Publisher:
         info: the bridge's document of itself.
         health: its figures.
         attribute_topics: whether each value has a topic of its own as well.
+        whereabouts: is told of devices that grew stale.
         clock: seconds since the epoch.
     """
 
@@ -75,6 +77,7 @@ class Publisher:
         info: Callable[[], Mapping[str, Any]],
         health: Callable[[], Mapping[str, Any]],
         attribute_topics: bool,
+        whereabouts: Whereabouts,
         clock: Callable[[], float],
     ) -> None:
         self._topics = topics
@@ -86,6 +89,7 @@ class Publisher:
         self._info = info
         self._health = health
         self._attribute_topics = attribute_topics
+        self._whereabouts = whereabouts
         self._clock = clock
         self._info_changed = True
         self._health_changed = True
@@ -153,7 +157,7 @@ class Publisher:
             availability = _word(available=state.available(now))
             if self._shown_devices.get(key, availability) != availability:
                 if state.present and availability == OFFLINE:
-                    log.info("%s is stale: nothing was heard of it for too long", key)
+                    self._whereabouts.away(key, "stale", "%s is stale: nothing was heard of it for too long", key)
                 self._cache.mark(key)
                 self.wake()
         for name, account in self._accounts.items():

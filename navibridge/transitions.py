@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Hashable
 
 BURST: Final = 6
@@ -74,3 +74,29 @@ class Transitions:
             self._log.log(level, OFTEN, message % args)
         else:
             self._log.log(level, message, *args)
+
+
+class Whereabouts:
+    """Says in the log where devices are, each by `Transitions` of its own: here, offline, or not heard of for long.
+
+    Args:
+        log: where to.
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._devices: dict[str, Transitions] = {}
+
+    def away(self, key: str, what: Hashable, message: str, *args: Any) -> None:
+        """A device is not here, in these words; see `Transitions.say`."""
+        self._devices.setdefault(key, Transitions(self._log)).say(what, logging.INFO, message, *args)
+
+    def here(self, key: str) -> None:
+        """It is here; nothing is said of one that was never away."""
+        if key in self._devices:
+            self._devices[key].say("here", logging.INFO, "%s is back", key)
+
+    def forget(self, key: str) -> None:
+        """It is gone for good."""
+        if key in self._devices:
+            self._devices.pop(key).close()

@@ -24,6 +24,7 @@ from navibridge.doubts import Doubts
 from navibridge.errors import CommandError, FrameError, LinkError, Throttled, cause
 from navibridge.model import Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
 from navibridge.outbox import Outbox
+from navibridge.transitions import Transitions
 from navibridge.vendors.mysa import batch, controls, devices, frames
 from navibridge.vendors.mysa.api import Api
 from navibridge.vendors.mysa.auth import Auth, Pools
@@ -142,6 +143,7 @@ class MysaSession:
         self._access_key = ""
         self._last_id = 0
         self._sorts: set[str] = set()
+        self._spared = {what: Transitions(log) for what in ("firmware", "user")}
 
     # --- the contract -------------------------------------------------------------------------------------------------
 
@@ -396,8 +398,8 @@ class MysaSession:
         listed, states, installed, user = await _together(
             self._api.devices(),
             self._api.states(),
-            self._unless_refused(self._api.installed()),
-            self._unless_refused(self._api.user()),
+            self._unless_refused("firmware", self._api.installed()),
+            self._unless_refused("user", self._api.user()),
         )
         self._listed_at = self._polled_at = asyncio.get_running_loop().time()
         self._user = user or self._user
@@ -411,15 +413,17 @@ class MysaSession:
                 await self._connect_unit(unit)
         await self._drop_missing(listed)
 
-    async def _unless_refused(self, question: Coroutine[Any, Any, Any]) -> Any:
+    async def _unless_refused(self, what: str, question: Coroutine[Any, Any, Any]) -> Any:
         """The answer to a question that the account can do without; ``None`` when the service has none."""
         try:
-            return await question
+            answer = await question
         except LinkError as error:
             if error.reason not in ("refused", "service"):
                 raise
-            log.info("%s; going on without it", error)
+            self._spared[what].say(str(error), logging.INFO, "%s; going on without it", error)
             return None
+        self._spared[what].say("", logging.DEBUG, "the service tells the %s", what)
+        return answer
 
     async def _read_states(self) -> None:
         states = await self._api.states()
