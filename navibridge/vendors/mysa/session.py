@@ -58,6 +58,8 @@ NEAR: Final = 0.01
 ABOUT_FORMS: Final = frozenset({*frames.BOOT_FORMS, "log"})
 """The forms that may tell firmware and serial number."""
 
+JUST_STARTED: Final = "it has just started, and not said yet how it is"
+
 _ID: Final = re.compile(r"[0-9a-f]{12}")
 
 
@@ -534,12 +536,16 @@ class MysaSession:
         if frame.form == "batch":
             self._tell(unit, self._read_batch(unit, frame, at))
         else:
+            if frame.form in frames.BOOT_FORMS:
+                # It was away, and what was known of it before may be long past: it is back once it has said how it is.
+                self._set_online(unit, online=False, reason=JUST_STARTED)
             reading = unit.take(frame, at, "ack" if self._answer(unit, frame) else "push")
             if frame.form in ABOUT_FORMS:
                 serial = frame.fields.get("serial")
                 unit.describe(self._user, serial=serial if isinstance(serial, str) else None)
             self._tell(unit, [] if reading is None else [reading])
-        self._set_online(unit, online=True)
+        if frame.form not in ABOUT_FORMS:
+            self._set_online(unit, online=True)
         if frame.form in frames.BOOT_FORMS and (link := self._link_of(unit.id)) is not None and link.up:
             await link.start_publishing(unit)
 
@@ -581,10 +587,10 @@ class MysaSession:
             unit.announced = unit.device
             self._outbox.emit(Found(unit.device))
 
-    def _set_online(self, unit: Unit, *, online: bool) -> None:
+    def _set_online(self, unit: Unit, *, online: bool, reason: str = NOT_CONNECTED) -> None:
         if unit.online is not online:
             unit.online = online
-            self._outbox.emit(Presence(unit.id, online, "" if online else NOT_CONNECTED))
+            self._outbox.emit(Presence(unit.id, online, "" if online else reason))
 
     async def _command(self, link: Link, unit: Unit, control: Control) -> dict[str, Value]:
         """Send a command and wait for the device's own answer, which repeats its id."""
