@@ -189,7 +189,7 @@ class _Local:
             case "unreachable" | "service":
                 await self._fail(OSError(113, "No route to host"))
         self._pipe = Pipe(side.broker, self._connect, principal="", arrived=self._arrived, lost=self._lost)
-        side.clients.add(self)
+        side.clients[self] = None
         return self
 
     async def _fail(self, error: OSError) -> None:
@@ -203,7 +203,7 @@ class _Local:
             self._pipe.leave()
 
     def abandon(self) -> None:
-        self._side.clients.discard(self)
+        self._side.clients.pop(self, None)
         if self._end is not None:
             self._end.cancel()
         if self._pipe is not None:
@@ -230,6 +230,8 @@ class _Local:
         """The line is dead from now on; pings tell after a while."""
         if self._pipe is not None:
             self._pipe.dead = True
+            if self._end is not None:
+                self._end.cancel()
             self._end = asyncio.get_running_loop().call_later(NOTICED, self._pipe.end)
 
     def cut(self) -> None:
@@ -276,7 +278,7 @@ class LocalSide:
 
     def __init__(self, *, heard: Callable[[Message], None], delivered: Callable[[Publish], None]) -> None:
         self.broken: Broken = ""
-        self.clients: set[_Local] = set()
+        self.clients: dict[_Local, None] = {}
         self.delivered = delivered
         self._heard = heard
         self.broker = self._start()
@@ -336,7 +338,7 @@ class _Remote:
         admitted = side.admit(self._access_key)
         if isinstance(admitted, str):
             if admitted == "silent":
-                side.hanging.add(answer)
+                side.hanging.append(answer)
             else:
                 answer.set_exception(_error(admitted))
             return answer
@@ -348,7 +350,7 @@ class _Remote:
         if self._pipe.code != 0:
             answer.set_exception(_error("closed"))
             return answer
-        side.clients.add(self)
+        side.clients[self] = None
         side.opened += 1
         answer.set_result(None)
         if side.stands_for is not None:
@@ -387,6 +389,8 @@ class _Remote:
         """The line is dead from now on; pings tell after a while."""
         if self._pipe is not None:
             self._pipe.dead = True
+            if self._end is not None:
+                self._end.cancel()
             self._end = asyncio.get_running_loop().call_later(NOTICED, self._pipe.end)
 
     def cut(self) -> None:
@@ -394,7 +398,7 @@ class _Remote:
             self._pipe.cut()
 
     def _forget(self) -> None:
-        self._side.clients.discard(self)
+        self._side.clients.pop(self, None)
         if self._end is not None:
             self._end.cancel()
 
@@ -435,6 +439,7 @@ class CloudSide(Network):
     Args:
         simulators: by the host name that their account's configuration has.
         clock: seconds since the epoch.
+        asked: is told of every request that reached a REST service.
 
     Attributes:
         rest_broken: what is wrong with the REST services.
@@ -445,13 +450,20 @@ class CloudSide(Network):
         opened: how many links were opened.
     """
 
-    def __init__(self, simulators: Mapping[str, Simulator], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        simulators: Mapping[str, Simulator],
+        clock: Callable[[], float],
+        *,
+        asked: Callable[[Request], None] = lambda _: None,
+    ) -> None:
         self.rest_broken: Broken = ""
         self.iot_broken: Broken = ""
         self.stands_for: float | None = None
-        self.clients: set[_Remote] = set()
-        self.hanging: set[Future[None]] = set()
+        self.clients: dict[_Remote, None] = {}
+        self.hanging: list[Future[None]] = []
         self.opened = 0
+        self.asked = asked
         self._links = self._link_class()
         self._clock = clock
         self._simulators = dict(simulators)
@@ -574,8 +586,9 @@ class CloudSide(Network):
                 return Reply("<html>502</html>", HTTPStatus.BAD_GATEWAY, content_type="text/html")
         parts = urlsplit(url)
         lower = {name.lower(): value for name, value in headers.items()}
-        asked = Request(method, parts.hostname or "", parts.path, dict(query), lower, body)
-        reply = await self._simulators[asked.host].rest(asked)
+        request = Request(method, parts.hostname or "", parts.path, dict(query), lower, body)
+        self.asked(request)
+        reply = await self._simulators[request.host].rest(request)
         await asyncio.sleep(reply.delay)
         return reply
 
