@@ -187,7 +187,13 @@ class CloudLink:
                 granted.update(zip(batch, codes, strict=True))
         refused = [topic_filter for topic_filter, allowed in granted.items() if not allowed]
         if refused:
-            logger.warning("%s: %d of %d filters were refused", self.endpoint, len(refused), len(granted))
+            logger.warning(
+                "%s: %d of %d filters were refused. Check in the vendor's app whether the account still has all "
+                "devices",
+                self.endpoint,
+                len(refused),
+                len(granted),
+            )
             logger.debug("%s: refused were %s", self.endpoint, refused)
         return granted
 
@@ -367,7 +373,11 @@ class CloudLink:
     def _arrived(self, topic: str, payload: bytes) -> None:
         if len(self._queue) >= self._limits.queue:
             if not self.dropped:
-                logger.warning("%s: messages come faster than they are dealt with, the oldest are lost", self.endpoint)
+                logger.warning(
+                    "%s: messages come faster than they are dealt with, the oldest are lost. Check whether this machine"
+                    " has too much to do",
+                    self.endpoint,
+                )
             self._queue.popleft()
             self.dropped += 1
         self._queue.append(Message(topic, payload, self._clock()))

@@ -148,7 +148,9 @@ class LocalBroker:
         self.where = f"{settings.host}:{settings.port}"
         if settings.tls.active and not settings.tls.verify:
             log.warning(
-                "the certificate of broker %s is not checked (broker.tls.verify): it may be anybody", self.where
+                "the certificate of broker %s is not checked (broker.tls.verify): it may be anybody. Set "
+                "broker.tls.ca_file to what it was signed with instead",
+                self.where,
             )
 
     @asynccontextmanager
@@ -430,7 +432,13 @@ class _Inbox(asyncio.Queue["Message | None"]):
         self.dropped += 1
         # One flood is one warning.
         level = logging.WARNING if self.dropped == 1 else logging.DEBUG
-        log.log(level, "a message from broker %s on %s was dropped: %s", self._where, message.topic, why)
+        log.log(
+            level,
+            "a message from broker %s on %s was dropped: %s. Publish more slowly",
+            self._where,
+            message.topic,
+            why,
+        )
 
 
 class _Client(aiomqtt.Client):

@@ -234,7 +234,9 @@ class Publisher:
             async with asyncio.timeout(limit):
                 await link.publish_many(farewell)
         except (LinkError, TimeoutError) as error:
-            log.warning("the broker did not take the goodbye (%s); its last will says offline instead", error)
+            log.warning(
+                "the broker did not take the goodbye (%s). Nothing to do: its last will says offline instead", error
+            )
 
     async def _flush(self, link: Link) -> None:
         """Publish everything that is marked."""

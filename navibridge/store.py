@@ -95,7 +95,12 @@ class Store:
         except OSError as error:
             self._unusable("written", error)
         else:
-            _LOGGER.warning("%s is damaged; it is set aside as %s, and its section starts empty", path, aside.name)
+            _LOGGER.warning(
+                "%s is damaged; it is set aside as %s, and its section starts empty. Check the disk should "
+                "it happen again",
+                path,
+                aside.name,
+            )
         return b"{}"
 
     def _write(self, path: Path, content: bytes) -> None:

@@ -894,7 +894,7 @@ class Connection:
             return
         self._transport.write(packet)
         if self._transport.backlog() > self._broker.rules.max_backlog:
-            logger.warning("MQTT client %s does not read, dropping it", self._name)
+            logger.warning("MQTT client %s does not read; it is dropped. Check why it does not", self._name)
             self.drop("does not read")
 
     def withholds(self, delivery: _Delivery) -> bool:

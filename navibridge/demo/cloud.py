@@ -215,7 +215,7 @@ class SimulatedCloud:
         try:
             await simulator.run(self._brokers[id(simulator)])
         except Exception:
-            logger.exception("the simulated cloud of %s has stopped", simulator.vendor)
+            logger.exception("the simulated cloud of %s has stopped. Please report it", simulator.vendor)
             raise
 
     def _now(self) -> float:

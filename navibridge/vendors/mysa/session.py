@@ -455,7 +455,9 @@ class MysaSession:
         found = kept if isinstance(kept, dict) else {}
         device = devices.build(listed, user=self._user)
         if why := device.true_model.product.unsupported:
-            log.warning("%s is a %s: %s", device_id, device.model, why)
+            log.warning(
+                "%s is a %s. %s It can be left alone: set devices.%s.exclude", device_id, device.model, why, device_id
+            )
         return Unit(
             device,
             listed,
@@ -524,7 +526,12 @@ class MysaSession:
         self._context.count("frame_errors")
         if error.sort not in self._sorts and len(self._sorts) < MOST_SORTS:
             self._sorts.add(error.sort)
-            log.warning("a frame was dropped, further ones of the sort %s are only counted: %s", error.sort, error)
+            log.warning(
+                "a frame was dropped, further ones of the sort %s are only counted: %s. Please report it with a "
+                "capture should values be missing.",
+                error.sort,
+                error,
+            )
 
     async def _take_frame(self, unit: Unit, frame: Frame, at: float) -> None:
         if frame.form == "request":

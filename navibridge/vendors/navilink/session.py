@@ -525,7 +525,12 @@ class NavilinkSession:
         self._context.count("frame_errors")
         if error.sort not in self._sorts and len(self._sorts) < MOST_SORTS:
             self._sorts.add(error.sort)
-            log.warning("a frame was dropped, further ones of the sort %s are only counted: %s", error.sort, error)
+            log.warning(
+                "a frame was dropped, further ones of the sort %s are only counted: %s. Please report it with a "
+                "capture should values be missing.",
+                error.sort,
+                error,
+            )
 
     def _owner(self, link: Link, payload: bytes) -> str:
         """The device of a frame that names none: of a binary one, the first four characters of the MAC address do.

@@ -414,7 +414,7 @@ class Thermostat:
         number = message["MsgType"]
         if number in ECHOES and "EchoID" in message:
             self.pairing = True
-            log.error("%s was told to leave the network, and goes into pairing", self.id)
+            log.error("%s was told to leave the network, and goes into pairing. Please report it", self.id)
             self._after(PAIRING_AFTER, self.leave)
         elif number == frames.CHECK_SETTINGS:
             self._after(self._chance.uniform(*self._timing.answer), self._fetch_settings)
