@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -232,15 +233,18 @@ async def test_the_rest_service_never_undoes_a_command(tmp_path: Path) -> None:
         assert set(told) == {25.0}
 
 
-async def test_what_was_held_back_is_told_when_it_is_believed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("navibridge.vendors.mysa.unit.HOLD", 0.3)
+async def test_what_was_held_back_is_told_when_it_is_believed_again(tmp_path: Path) -> None:
     async with street(tmp_path, V2) as it:
-        home = it.home(poll_interval=0.05)
+        home = it.home(poll_interval=0.05, timing=replace(TIMING, hold=0.3))
         await home.up()
         await home.session.send(home.device(), {"mode": "off"})
         await home.reading(0, lambda reading: reading.source == "poll" and reading.values.get("mode") == "off")
+
+
+def test_a_session_in_a_hurry_waits_for_everything_less_long() -> None:
+    slow, quick = Timing(), Timing().at(50)
+    assert (slow.hold, quick.hold, quick.listing, quick.retry) == (90.0, 1.8, 6.0, 0.02)
+    assert all(getattr(quick, item.name) == getattr(slow, item.name) / 50 for item in fields(Timing))
 
 
 async def test_an_unchanged_state_is_no_news(tmp_path: Path) -> None:

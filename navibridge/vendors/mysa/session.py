@@ -16,7 +16,7 @@ import random
 import re
 import secrets
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from navibridge.diagnosis import Endpoint
@@ -33,7 +33,7 @@ from navibridge.vendors.mysa.frames import Frame
 from navibridge.vendors.mysa.link import Link
 from navibridge.vendors.mysa.models import Family
 from navibridge.vendors.mysa.recovery import Recovery
-from navibridge.vendors.mysa.unit import NOT_CONNECTED, Unit
+from navibridge.vendors.mysa.unit import HOLD, NOT_CONNECTED, Unit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
@@ -76,6 +76,7 @@ class Timing:
         firmware_apart: between two devices.
         saving: between two writes of what is known of the devices; memory cards wear out.
         life: of a link, before AWS IoT ends it after 24 hours.
+        hold: after a command, before the REST service is believed again about what was commanded.
     """
 
     listing: float = 300.0
@@ -86,6 +87,11 @@ class Timing:
     firmware_apart: float = 1.0
     saving: float = 600.0
     life: float = 82_800.0
+    hold: float = HOLD
+
+    def at(self, pace: float) -> Timing:
+        """The same, so many times as fast."""
+        return Timing(**{item.name: getattr(self, item.name) / pace for item in fields(self)})
 
 
 class MysaSession:
@@ -108,7 +114,7 @@ class MysaSession:
     ) -> None:
         self._settings = settings
         self._context = context
-        self._timing = timing or Timing()
+        self._timing = timing or Timing().at(context.pace)
         self._chance = chance
         ca_file = str(settings.ca_file) if settings.ca_file else None
         self._rests = tuple(
@@ -464,6 +470,7 @@ class MysaSession:
             rated_watts=self._context.device_settings(device_id).rated_watts,
             ledger=Ledger.load(found.get("ledger")),
             seen={key for key in found.get("seen") or () if key in device.kind.by_key},
+            hold_for=self._timing.hold,
         )
 
     def _take_states(self, states: Mapping[str, Mapping[str, Any]]) -> None:

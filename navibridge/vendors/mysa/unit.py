@@ -61,6 +61,7 @@ class Unit:
         state: the newest value of each attribute, derived ones included, and when it was observed.
         ledger: its energy.
         seen: attribute keys that have ever arrived.
+        hold_for: seconds, see `HOLD`.
         announced: as it was announced last; ``None`` before.
         online: ``None`` while nobody has said.
         missing: complete lists in a row that lacked it.
@@ -74,6 +75,7 @@ class Unit:
     rated_watts: float | None
     ledger: Ledger
     seen: set[str]
+    hold_for: float = HOLD
     state: DeviceState = field(init=False)
     announced: Thermostat | None = None
     online: bool | None = None
@@ -248,7 +250,7 @@ class Unit:
     def hold(self, keys: Iterable[str], now: float) -> None:
         """Do not believe the REST service about these attributes for a while: they have just been set."""
         self._held = {key: until for key, until in self._held.items() if until > now}
-        self._held.update(dict.fromkeys(keys, now + HOLD))
+        self._held.update(dict.fromkeys(keys, now + self.hold_for))
 
     def _is_held(self, name: str, now: float) -> bool:
         return any(self._held.get(key, now) > now for key in self.device.kind.wires("rest_state").get(name, ()))
