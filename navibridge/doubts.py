@@ -51,7 +51,7 @@ class Doubts:
             self.left_out[name] = now + LEFT_OUT_FOR
             log.error(
                 "the cloud closes the link when the topics of %s are subscribed; they are left out for %.0f minutes, "
-                "and then tried again by themselves. Check in the vendor's app whether the account still has the device",
+                "then tried again by themselves. Check in the vendor's app whether the account still has the device",
                 name,
                 LEFT_OUT_FOR / 60,
             )
