@@ -221,8 +221,10 @@ class Fleet:
             if self._config.device_section(device.vendor, device.id) is None
         }
         for section in sections:
-            words = "%s. Correct it or take it out of the configuration; `navibridge devices` lists the ids"
-            log.warning(words, unmatched_device(section, ids))
+            log.warning(
+                "%s. Correct it or take it out of the configuration; `navibridge devices` lists the ids",
+                unmatched_device(section, ids),
+            )
 
     def keep_counters(self) -> None:
         """Keep the energy counters over a restart; what is away at the moment is kept as it was."""
