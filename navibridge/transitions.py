@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 BURST: Final = 6
 """Lines in a row that nobody minds."""
 
-PAUSE: Final = 3600.0
+PAUSE: Final = 7200.0
 """Seconds after which there may be one more."""
 
-OFTEN: Final = "%s (It comes and goes; from now on this is told once an hour at most.)"
+OFTEN: Final = "%s (It comes and goes; from now on this is told once in two hours at most.)"
 
 
 class Transitions:
     """Says in the log what something has become, once, and not each time when it comes and goes.
 
-    What can not be said now, is said later if it is still so: the log's last line about it is always true, an hour
-    later at the latest.
+    What can not be said now, is said later if it is still so: the log's last line about it is always true, two
+    hours later at the latest.
 
     Args:
         log: where to.

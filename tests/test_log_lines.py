@@ -38,8 +38,10 @@ class Calls(ast.NodeVisitor):
         name = owner.attr if isinstance(owner, ast.Attribute) else owner.id if isinstance(owner, ast.Name) else ""
         if name in LOGGERS and node.func.attr in METHODS:
             self._take(node, node.args)
-        elif name in LOGGERS and node.func.attr == "log" and not _is_transition(node.args[1:2]):
-            self._take(node, node.args[1:])
+        elif name in LOGGERS and node.func.attr == "log":
+            level, *rest = node.args
+            if _may_be_loud(level) and not _is_transition(rest):
+                self._take(node, rest)
         elif node.func.attr == "say" and any(_is_loud(argument) for argument in node.args[1:2]):
             self._take(node, node.args[2:])
 
@@ -58,9 +60,15 @@ def _is_loud(node: ast.expr) -> bool:
     return isinstance(node, ast.Attribute) and node.attr in LEVELS
 
 
+def _may_be_loud(level: ast.expr) -> bool:
+    """Whether a level is not for certain one below WARNING."""
+    named = {node.attr for node in ast.walk(level) if isinstance(node, ast.Attribute)}
+    return not named or bool(named & {*LEVELS})
+
+
 def _is_transition(nodes: list[ast.expr]) -> bool:
     """Words that `Transitions` was given, and which are looked at where it was given them."""
-    return any(ast.unparse(node) in ("message", "OFTEN") for node in nodes)
+    return ast.unparse(nodes[0]) in ("message", "OFTEN")
 
 
 def calls_of(path: Path) -> list[tuple[int, str, bool]]:

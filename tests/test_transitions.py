@@ -47,7 +47,7 @@ def test_what_flaps_all_day_fills_no_log(said) -> None:
         transitions.close()
 
     lines = said(story())
-    assert BURST + 20 <= len(lines) <= BURST + 24
+    assert BURST + 10 <= len(lines) <= BURST + 12
     assert "comes and goes" in lines[BURST - 1]
 
 

@@ -263,7 +263,8 @@ class Auth:
         code, message = _code(answer), _message(answer)
         if code == SUCCESS:
             tokens = Tokens.granted(_data(answer, "/user/sign-in"), self._clock())
-            log.info("signed in")
+            # The credentials for the link last an hour, and so does each further sign-in: it is no news.
+            log.log(logging.INFO if self._vault.tokens is None else logging.DEBUG, "signed in")
             return self._vault.keep(tokens)
         if message == UNKNOWN_USER:
             raise AuthError(
