@@ -1,31 +1,29 @@
-"""What shows only in numbers: thousands of commands, hundreds of reconnects and kills, a week without a broker."""
+"""What shows only in numbers: thousands of commands, hundreds of reconnects and kills; days, see `faults.long_life`."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import signal
-import threading
 import time
-import tracemalloc
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import aiomqtt
 import orjson
+from faults.long_life import days_twice, quiet_logs, sixty_days, week_without_broker
+from support.belongings import Belongings, tasks
 from support.oracle import login
 from support.plants import ATTRIBUTE
 from support.scene import ACCOUNT, TIMING, Scene, scene
 
 from navibridge.backoff import Backoff
-from navibridge.model import Reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
 TTL = 10.0
 NEVER_SENT = ("rejected", "superseded", "expired")
@@ -279,28 +277,6 @@ async def impatient_kills(directory: Path, number: int) -> str:
 # --- reconnects -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Belongings:
-    """What this process holds at the moment."""
-
-    tasks: int
-    descriptors: int
-    threads: int
-    memory: float
-
-    @classmethod
-    def now(cls) -> Belongings:
-        gc.collect()
-        with Path("/proc/self/statm").open(encoding="ascii") as statm:
-            pages = int(statm.read().split()[1])
-        return cls(
-            len(asyncio.all_tasks()),
-            len([*Path("/proc/self/fd").iterdir()]),
-            threading.active_count(),
-            pages * 4096 / 1e6,
-        )
-
-
 async def reconnects(directory: Path, number: int) -> str:
     """Cut the link to the cloud that often, and the line to the broker each tenth time; nothing may be left over."""
     quick = Backoff(first_wait=0.02, longest_wait=0.05, stable_after=0.0)
@@ -323,18 +299,17 @@ async def reconnects(directory: Path, number: int) -> str:
         await cut(max(10, number // 5))
         before = await _settled(lambda: False)
         await cut(number)
-        after = await _settled(
-            lambda: Belongings.now().tasks <= before.tasks and Belongings.now().descriptors <= before.descriptors
-        )
+        after = await _settled(lambda: tasks() <= before.tasks and Belongings.now().descriptors <= before.descriptors)
         assert after.tasks <= before.tasks, f"{before} became {after}"
         assert after.descriptors <= before.descriptors, f"{before} became {after}"
         assert after.threads <= before.threads, f"{before} became {after}"
-        grown = after.memory - before.memory
+        grown = after.resident - before.resident
         assert grown < 3 + number * 0.02, f"{grown:.1f} MB more"
         assert made.plant.sign_ins() == 1
     return (
-        f"{number} reconnects: tasks {before.tasks} -> {after.tasks}, descriptors {before.descriptors} -> "
-        f"{after.descriptors}, threads {before.threads} -> {after.threads}, memory {grown:+.1f} MB"
+        f"{number} reconnects: tasks {before.tasks.total()} -> {after.tasks.total()}, "
+        f"descriptors {before.descriptors} -> {after.descriptors}, "
+        f"threads {before.threads} -> {after.threads}, memory {grown:+.1f} MB"
     )
 
 
@@ -345,49 +320,6 @@ async def _settled(condition: Callable[[], bool]) -> Belongings:
         if condition():
             break
     return Belongings.now()
-
-
-# --- a week without a broker ------------------------------------------------------------------------------------------
-
-
-async def week_without_broker(directory: Path, days: float) -> str:
-    """A reading of each device each minute, with ever new unknown fields, and nobody to tell it to."""
-    async with scene(directory, devices=10) as made:
-        made.turning = False
-        await made.mosquitto.stop()
-        made.start()
-        bridge = made.bridge
-        assert bridge is not None
-        await made.reach(lambda: len(bridge.cache) == 10, 15, "not all are found")
-        account = bridge.accounts[ACCOUNT]
-        ids = [state.device.id for _, state in bridge.cache.items()]
-
-        def minute(number: int) -> None:
-            for device_id in ids:
-                values = {ATTRIBUTE: made.plant.value(number), "power": float(number % 4000)}
-                bridge._take_event(account, Reading(device_id, values, made.clock(), "poll", {f"new{number}": number}))
-            bridge.publish_log(b"x" * 200)
-
-        minutes = round(days * 1440)
-        for number in range(minutes // 10):
-            minute(number)
-        gc.collect()
-        tracemalloc.start()
-        try:
-            before, _ = tracemalloc.get_traced_memory()
-            for number in range(minutes):
-                minute(number)
-                if number % 200 == 0:
-                    await asyncio.sleep(0)
-            gc.collect()
-            after, _ = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        grown = (after - before) / 1e6
-        assert grown < 1.0, f"{grown:.2f} MB more"
-        await made.mosquitto.start()
-        await made.shown()
-    return f"{days:g} days without a broker, {minutes * 10} readings: memory {grown:+.2f} MB"
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
@@ -437,7 +369,9 @@ SHORT: dict[str, Callable[[Path], Awaitable[str]]] = {
     "chaos": lambda directory: chaos(directory, 300),
     "kills": lambda directory: kills(directory, 3),
     "reconnects": lambda directory: reconnects(directory, 15),
-    "week without a broker": lambda directory: week_without_broker(directory, 0.25),
+    "days of misfortunes": lambda _: days_twice(3),
+    "quiet logs": lambda _: quiet_logs(4),
+    "week without a broker": lambda _: week_without_broker(1),
     "canaries": canaries,
 }
 LONG: dict[str, Callable[[Path], Awaitable[str]]] = {
@@ -445,6 +379,8 @@ LONG: dict[str, Callable[[Path], Awaitable[str]]] = {
     "kills": lambda directory: kills(directory, 100),
     "kills, credentials expired": lambda directory: impatient_kills(directory, 12),
     "reconnects": lambda directory: reconnects(directory, 200),
-    "week without a broker": lambda directory: week_without_broker(directory, 7),
+    "sixty days of misfortunes": lambda _: sixty_days(),
+    "quiet logs": lambda _: quiet_logs(),
+    "week without a broker": lambda _: week_without_broker(),
     "canaries": canaries,
 }
