@@ -4,8 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 N      ?= 1000000
 JOBS   ?= 3
+MINUTES ?= 60
+CSV    ?= soak.csv
 
-.PHONY: setup demo test check fix docs fuzz faults bench clean
+.PHONY: setup demo test check fix docs fuzz faults soak bench clean
 
 setup: $(VENV)/.ready
 
@@ -39,6 +41,9 @@ fuzz: setup                 ## N random, cut and mangled frames of every form
 
 faults: setup               ## every fault there is, and what came of it, as a table
 	$(BIN)/python tests/faults/run.py $(ARGS)
+
+soak: setup                 ## MINUTES with the real parts and faults at random; figures go to the table CSV
+	$(BIN)/python tests/faults/soak.py --minutes $(MINUTES) --csv $(CSV) $(ARGS)
 
 bench: setup                ## the budgets, measured side by side
 	$(BIN)/python tests/bench/run.py
