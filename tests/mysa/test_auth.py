@@ -239,6 +239,17 @@ async def test_another_client_or_pool(desk: Desk) -> None:
     assert "client_id" in caught.value.what_to_do
 
 
+async def test_whoever_waited_for_a_sign_in_does_not_try_again_at_once_when_it_fails(desk: Desk) -> None:
+    auth = desk.auth()
+    desk.sim.rest_faults["InitiateAuth"] = RestFault(429, {}, headers={"Retry-After": "30"}, times=1)
+    questions = [*(auth.call("GET", "/users") for _ in range(4)), auth.credentials()]
+    told = await asyncio.gather(*questions, return_exceptions=True)
+    assert [type(error) for error in told] == [Throttled] * 5
+    assert desk.asked() == ["InitiateAuth"]
+    await auth.call("GET", "/users")
+    assert desk.asked() == [*SIGN_IN, "/users"], "who comes later tries"
+
+
 async def test_throttling_and_lockout_last_minutes(desk: Desk) -> None:
     desk.account.locked = True
     with pytest.raises(Throttled) as caught:

@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from navibridge.budget import Term
 from navibridge.diagnosis import Credentials
-from navibridge.errors import LinkError, Throttled
+from navibridge.errors import LinkError, NavibridgeError, Throttled
 from navibridge.vault import Vault
 from navibridge.vendors.mysa import cognito
 from navibridge.vendors.mysa.cognito import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from navibridge.config import Secret
     from navibridge.rest import Answer, Rest
@@ -180,6 +181,8 @@ class Auth:
         self._password = password
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._failures = 0
+        self._failure: NavibridgeError | None = None
         # Tokens of another account, or of other pools, would be refused in confusing ways.
         owner = f"{email.strip().lower()} {pools.user_pool} {pools.client_id} {pools.identity_pool}"
         self._vault = Vault(store, account, owner=owner, load=Tokens.load, allowed=budget, clock=clock)
@@ -196,7 +199,7 @@ class Auth:
             AuthError: the service refuses the account.
             LinkError: not reachable.
         """
-        async with self._lock:
+        async with self._alone():
             tokens = await self._fresh()
             if tokens.aws_term.fresh(self._clock()):
                 return tokens.credentials
@@ -240,13 +243,26 @@ class Auth:
             )
         return answer.body
 
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One at a time; whoever waited while it failed for another is told the same, and does not try at once."""
+        failures = self._failures
+        async with self._lock:
+            if self._failure is not None and self._failures != failures:
+                raise self._failure
+            try:
+                yield
+            except NavibridgeError as error:
+                self._failures, self._failure = self._failures + 1, error
+                raise
+
     async def _ask(self, tokens: Tokens, method: str, path: str, json: object) -> Answer:
         header = {"Authorization": self._pools.scheme + tokens.id_token}
         return await self._api.request(method, path, json=json, headers=header)
 
     async def _for_rest(self, refused: str | None) -> Tokens:
         """Tokens with an id token that is fresh and is not the one just refused."""
-        async with self._lock:
+        async with self._alone():
             # Looked at inside the lock: whoever waited for it may find the work done.
             tokens = await self._fresh()
             return await self._renew(tokens) if tokens.id_token == refused else tokens
