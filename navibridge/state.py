@@ -25,7 +25,7 @@ LONGEST_GAP: Final = 300.0
 """Energy is integrated over gaps between frames of at most this many seconds; over a longer one nobody knows."""
 
 EARLIEST: Final = 5.0
-"""An observation from further ahead than this many seconds is from a wrong clock; it counts as observed now."""
+"""A stamp from further ahead than this many seconds is of a clock that was set back since."""
 
 MOST_UNKNOWN: Final = 64
 """How many unknown fields of one device are kept under ``raw``."""
@@ -83,7 +83,8 @@ class DeviceState:
     def merge(self, reading: Reading, now: float) -> frozenset[str]:
         """Take a reading in; returns the raw names that are unknown and kept from here on."""
         latest = now + EARLIEST
-        at = reading.at if reading.at <= latest else now
+        # Nothing is observed later than now; the cloud whose clock is ahead would make it look alive for as much longer.
+        at = min(reading.at, now)
         before = dict(self.values)
         # A stamp from ahead of now is of a clock that was set back since: it must not keep out what comes now.
         fresh = {

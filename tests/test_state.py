@@ -45,11 +45,13 @@ def test_a_newer_observation_wins_and_an_older_one_never_overwrites_it() -> None
     assert (state.values["room"], state.seen_at, state.source) == (21.0, NOW + 1, "poll")
 
 
-def test_an_observation_from_the_future_counts_as_made_now() -> None:
+@pytest.mark.parametrize("ahead", [0.5, 3.0, 86_400.0])
+def test_an_observation_from_the_future_counts_as_made_now(ahead: float) -> None:
     state = state_of()
-    state.merge(reading(NOW + 86_400, room=20.0), NOW)
+    state.merge(reading(NOW + ahead, room=20.0), NOW)
     assert state.seen_at == NOW
-    state.merge(reading(NOW + 1, room=21.0), NOW + 1)
+    assert state.stale(NOW + 180.1, 180), "it is not fresh for longer because a clock is ahead"
+    state.merge(reading(NOW + 0.1, room=21.0), NOW + 0.1)
     assert state.values["room"] == 21.0
 
 
