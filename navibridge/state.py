@@ -83,7 +83,7 @@ class DeviceState:
     def merge(self, reading: Reading, now: float) -> frozenset[str]:
         """Take a reading in; returns the raw names that are unknown and kept from here on."""
         latest = now + EARLIEST
-        # Nothing is observed later than now; the cloud whose clock is ahead would make it look alive for as much longer.
+        # Nothing is observed later than now: a cloud whose clock is ahead would make it look alive for as much longer.
         at = min(reading.at, now)
         before = dict(self.values)
         # A stamp from ahead of now is of a clock that was set back since: it must not keep out what comes now.

@@ -124,10 +124,10 @@ async def test_an_account_that_comes_back_does_not_take_a_device_away_again(
 async def test_energy_goes_on_after_a_restart(mosquitto, listener, world, tmp_path) -> None:
     async with acme.running(acme.settings(mosquitto.port), tmp_path):
         await listener.wait_for(f"{BASE}/state")
-        now = time.time()
-        world.tell(Reading("a1", {"power": 3_600_000.0}, now + 1, "push"))
-        world.tell(Reading("a1", {"power": 0}, now + 3, "push"))
-        state = await listener.wait_for(f"{BASE}/state", lambda heard: (heard.json["energy"] or 0) > 1.9)
+        world.tell(Reading("a1", {"power": 3.6e9}, time.time(), "push"))
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["power"] == 3.6e9)
+        world.tell(Reading("a1", {"power": 0}, time.time(), "push"))
+        state = await listener.wait_for(f"{BASE}/state", lambda heard: (heard.json["energy"] or 0) > 0)
     kept = state.json["energy"]
     since = listener.mark()
     async with acme.running(acme.settings(mosquitto.port), tmp_path):
