@@ -424,6 +424,8 @@ class Kind:
         ignored: per form, fields that are part of the envelope and carry no state.
         fleeting: the forms that say how a device is at the moment; what arrives in these alone is not shown any longer
             than the device's timeout, whatever else it still says.
+        regular: those of them that a living device sends all the time; what it tells in none of them is not missed so
+            soon. All of them when left out.
         derive: further values from the values before and now (merged, this frame included). Pure; sees
             no clock.
         split: how the changes of one command are distributed over messages, in order.
@@ -435,6 +437,7 @@ class Kind:
     composites: tuple[Composite, ...] = ()
     ignored: Mapping[str, frozenset[str]] = field(default_factory=dict)
     fleeting: frozenset[str] = frozenset()
+    regular: frozenset[str] | None = None
     derive: Callable[[Values, Values], Values] = derive_nothing
     split: Callable[[Mapping[str, Scalar]], tuple[Mapping[str, Scalar], ...]] = one_by_one
     by_key: Mapping[str, Attribute] = field(init=False)
@@ -458,7 +461,8 @@ class Kind:
                     raise ValueError(f"{self.name}: {composite.key}.{role} names no attribute: {key}")
         object.__setattr__(self, "by_key", MappingProxyType(by_key))
         forms = {row.key: {wire.form for wire in row.reads} for row in self.attributes}
-        fading = tuple(key for key, reads in forms.items() if reads and reads <= self.fleeting)
+        regular = self.fleeting if self.regular is None else self.regular
+        fading = tuple(key for key, reads in forms.items() if reads <= self.fleeting and reads & regular)
         object.__setattr__(self, "fading", fading)
         object.__setattr__(self, "_readers", MappingProxyType(readers))
 

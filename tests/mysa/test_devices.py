@@ -703,3 +703,15 @@ def test_changes_travel_in_as_few_messages_as_the_wire_allows() -> None:
     assert {key for group in devices.split(dict.fromkeys(writable, True)) for key in group} == writable
     assert writable == set(controls._COMMANDS) | set(controls._SETTINGS)
     assert attributes.HEATER_MODE.options == ("off", "heat")
+
+
+def test_what_a_status_tells_fades_when_it_is_left_out_and_what_is_set_does_not() -> None:
+    everywhere = {"current_temperature", "humidity"}
+    assert {kind.name: set(kind.fading) for kind in devices.KINDS} == {
+        "baseboard_v1_thermostat": {*everywhere, "current", "sensor_temperature"},
+        "baseboard_v2_thermostat": {*everywhere, "duty_cycle"},
+        "baseboard_lite_thermostat": {*everywhere, "duty_cycle"},
+        "in_floor_thermostat": {*everywhere, "floor_temperature", "duty_cycle", "line_voltage"},
+        "air_conditioner_controller": everywhere,
+        "unsupported_thermostat": set(),
+    }

@@ -191,13 +191,21 @@ _FAN_ROLES: Final = {
 _UPDATE: Final = Composite("update", "firmware_update", {"installed": "firmware", "latest": "firmware_latest"})
 
 
+_MOMENT: Final = frozenset({
+    "status_v1", "status_v2", "status_infloor", "status_ac", "infloor_power", "batch", "rest_state"
+})  # fmt: skip
+"""The forms that say how a device is; what is set is told by others as well, when it changes."""
+
+
 def _kind(
     name: str,
     table: tuple[Attribute, ...],
     derive: Callable[[Values, Values], Values],
     *,
     roles: Mapping[str, str] = _CLIMATE_ROLES,
+    status: str = "",
 ) -> Kind:
+    """A table; ``status`` is the form that a device of the sort sends every few seconds."""
     composites = (Composite("climate", "climate", roles), _UPDATE) if roles else (_UPDATE,)
     return Kind(
         name=name,
@@ -205,6 +213,8 @@ def _kind(
         attributes=table,
         composites=composites,
         ignored=_ignored(table),
+        fleeting=_MOMENT,
+        regular=frozenset({status}),
         derive=derive,
         split=split,
     )
@@ -231,6 +241,7 @@ BASEBOARD_V1: Final = _kind(
     "baseboard_v1_thermostat",
     _heater(rows.V1_DUTY, rows.V1_POWER, rows.V1_CURRENT, rows.NOMINAL_VOLTAGE),
     derive_v1,
+    status="status_v1",
 )
 BASEBOARD_V2: Final = _kind(
     "baseboard_v2_thermostat",
@@ -240,8 +251,11 @@ BASEBOARD_V2: Final = _kind(
         rows.PROXIMITY,
     ),
     derive_v2,
+    status="status_v2",
 )
-LITE: Final = _kind("baseboard_lite_thermostat", _heater(rows.V2_DUTY, rows.ESTIMATED_POWER), derive_relay)
+LITE: Final = _kind(
+    "baseboard_lite_thermostat", _heater(rows.V2_DUTY, rows.ESTIMATED_POWER), derive_relay, status="status_v2"
+)
 IN_FLOOR: Final = _kind(
     "in_floor_thermostat",
     _heater(
@@ -253,6 +267,7 @@ IN_FLOOR: Final = _kind(
         target=rows.FLOOR_TARGET,
     ),
     derive_relay,
+    status="status_infloor",
 )
 AC: Final = _kind(
     "air_conditioner_controller",
@@ -272,6 +287,7 @@ AC: Final = _kind(
     ),
     derive_ac,
     roles={**_CLIMATE_ROLES, **_FAN_ROLES},
+    status="status_ac",
 )
 SENSORS: Final = _kind(
     "unsupported_thermostat",
