@@ -259,7 +259,7 @@ async def test_an_unchanged_state_is_no_news(tmp_path: Path) -> None:
 async def test_the_links_go_on_without_the_rest_service(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with street(tmp_path, V2) as it:
-        home = it.home(poll_interval=0.05)
+        home = it.home(poll_interval=0.5)
         await home.up()
         it.sim.rest_faults["*"] = RestFault.outage()
         await until(lambda: any("does not answer for now" in record.message for record in caplog.records))
@@ -267,11 +267,18 @@ async def test_the_links_go_on_without_the_rest_service(tmp_path: Path, caplog: 
         await home.reading(since, lambda reading: reading.source == "push")
         assert await home.session.send(home.device(), {"target_temperature": 22.0})
         assert home.end is None
+        it.cloud.faults.refuse_upgrade = 503
         it.cloud.drop_all()
         error = await home.ended()
         assert isinstance(error, LinkError)
         assert error.reason == "service", "with both paths gone the attempt is over"
         assert home.of(LinkDown)
+        it.cloud.faults.refuse_upgrade = None
+        since = len(home.events)
+        home.start()
+        await home.reading(since, lambda reading: reading.source == "push")
+        assert any(isinstance(event, LinkUp) for event in home.events[since:]), "the next one does without REST"
+        assert await home.session.send(home.device(), {"target_temperature": 23.0})
 
 
 async def test_an_account_that_no_websocket_lets_in_is_read_all_the_same(tmp_path: Path) -> None:

@@ -236,8 +236,21 @@ class MysaSession:
             self._group = None
             self._save()
 
+    async def _read_account_or_go_on(self) -> None:
+        """Read everything; who has read it before does not depend on the REST service to open the links again.
+
+        Raises:
+            LinkError: it can not be read, and never was.
+        """
+        try:
+            await self._read_account()
+        except LinkError as error:
+            if not self._units:
+                raise
+            log.debug("the account can not be read, what is known of it will do: %s", error)
+
     async def _live(self) -> None:
-        await self._read_account()
+        await self._read_account_or_go_on()
         async with asyncio.TaskGroup() as group:
             self._group = group
             for link in self._links:
