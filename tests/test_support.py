@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import aiomqtt
+import orjson
 import pytest
+from support import plants
 from support.listener import listening
+from support.oracle import GRACE, Consumer, Oracle
+from support.scene import TURN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from support.mosquitto import BrokerKind, Mosquitto
+
+TIMEOUT = 4.0
+SHOWN = [(vendor, key) for vendor in plants.VENDORS for key in next(iter(plants.plant(vendor, 1).truth().values()))]
 
 
 async def test_listener_hears_and_waits(mosquitto: Mosquitto) -> None:
@@ -98,3 +106,85 @@ async def test_websockets(start_mosquitto: Callable[..., Awaitable[Mosquitto]]) 
     client = aiomqtt.Client(mosquitto.host, mosquitto.websocket_port, transport="websockets", websocket_path="/mqtt")
     async with client:
         await client.publish("a", "1", qos=1)
+
+
+class View:
+    """An oracle whose clock the test turns, and a consumer that is told what the test wants it to believe."""
+
+    def __init__(self, vendor: str) -> None:
+        self.now = 1000.0
+        self.plant = plants.plant(vendor, 2)
+        self.consumer = Consumer(SimpleNamespace(host="", port=0))
+        self.consumer.connected = True
+        self.oracle = Oracle(self.consumer, self.plant, account="home", timeout=TIMEOUT, clock=lambda: self.now)
+        for topic in ("bridge/state", "bridge/account/home/availability"):
+            self.show(topic, b"online")
+
+    def show(self, topic: str, payload: bytes) -> None:
+        self.consumer.topics[f"navibridge/{topic}"] = payload
+
+    def step(self, **stale: Any) -> None:
+        """Everything is turned; what is shown then is the truth, rounded as it is published, but for what is stale."""
+        self.now += TURN
+        self.plant.turn()
+        for device, values in self.plant.truth().items():
+            digits = self.plant.digits
+            rounded = {
+                key: round(value, digits[key]) if isinstance(value, float) else value for key, value in values.items()
+            }
+            first = device == self.plant.devices[0]
+            self.show(f"{device}/state", orjson.dumps(rounded | stale if first else rounded))
+            self.show(f"{device}/availability", b"online")
+        self.oracle.look()
+
+
+@pytest.mark.parametrize(("vendor", "attribute"), SHOWN)
+def test_the_oracle_sees_a_stale_value_of_every_sort(vendor: str, attribute: str) -> None:
+    view = View(vendor)
+    for _ in range(20):
+        view.step()
+    assert not view.oracle.lies, "what is true is no lie"
+    device = view.plant.devices[0]
+    stale = orjson.loads(view.consumer.topics[f"navibridge/{device}/state"])[attribute]
+    untrue_since = None
+    for _ in range(40):
+        view.step(**{attribute: stale})
+        if untrue_since is None and view.oracle.untrue(device, view.now):
+            untrue_since = view.now
+        if view.oracle.lies:
+            break
+    [lie] = view.oracle.lies
+    assert (lie.device, lie.attribute, lie.shown) == (device, attribute, stale)
+    assert untrue_since is not None
+    assert TIMEOUT + GRACE < lie.at - untrue_since <= TIMEOUT + GRACE + 2 * TURN
+    assert view.oracle.untrue(device, view.now) == [attribute]
+
+
+@pytest.mark.parametrize("vendor", plants.VENDORS)
+def test_the_oracle_is_not_deceived_by_what_is_near(vendor: str) -> None:
+    view = View(vendor)
+    view.step()
+    device = view.plant.devices[0]
+    for attribute, value in view.plant.truth()[device].items():
+        if isinstance(value, float):
+            digit = 10.0 ** -(view.plant.digits[attribute] or 0)
+            for far, lies in ((0.9, 0), (1.6, 1)):
+                view.oracle.lies.clear()
+                view.show(f"{device}/state", orjson.dumps({attribute: value + far * digit}))
+                view.oracle.look()
+                assert len(view.oracle.lies) == lies, (attribute, far)
+
+
+@pytest.mark.parametrize("vendor", plants.VENDORS)
+def test_the_oracle_takes_nothing_unavailable_for_a_lie(vendor: str) -> None:
+    view = View(vendor)
+    view.step()
+    device = view.plant.devices[0]
+    view.show(f"{device}/availability", b"offline")
+    view.show(f"{device}/state", orjson.dumps({"target_temperature": -1.0}))
+    assert device not in view.oracle.look().shown
+    assert not view.oracle.lies
+    assert view.oracle.untrue(device, view.now) is None
+    view.show(f"{device}/availability", b"online")
+    assert device in view.oracle.look().shown
+    assert [lie.attribute for lie in view.oracle.lies] == ["target_temperature"]

@@ -6,11 +6,14 @@ import asyncio
 import shutil
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import trustme
-from faults.trial import Fault, account_says, all_away, device_away
+from faults.trial import Fault, account_says, all_away, device_away, read_only, whatever
+from support.oracle import connected
 from support.plants import ATTRIBUTE
+from support.scene import TIMING
 
 from navibridge.demo.cloud import SimulatedCloud
 from navibridge.simulation import RestFault
@@ -18,6 +21,12 @@ from navibridge.simulation import RestFault
 if TYPE_CHECKING:
     from support.oracle import Sample
     from support.scene import Scene
+
+NAVILINK = ("navilink",)
+MYSA = ("mysa",)
+"""For faults that show differently, or not at all, at one of the vendors; where they concern the house alone, it is
+NaviLink's devices that they are played with.
+"""
 
 YEAR = 365 * 86400.0
 LATE = 1.5
@@ -117,6 +126,14 @@ def few_sign_ins(most: int) -> Any:
     return look
 
 
+def few_requests(most: int) -> Any:
+    def look(made: Scene) -> None:
+        asked = made.plant.requests(made.plant.sign_in)
+        assert asked <= most, f"asked {asked} times"
+
+    return look
+
+
 def expire_tokens(made: Scene) -> None:
     made.plant.expire_tokens()
     made.plant.look_again()
@@ -135,8 +152,8 @@ async def take_over_again(made: Scene) -> None:
 
 
 def poison(made: Scene) -> None:
-    mac = made.device.rpartition("_")[2]
-    made.plant.policy(lambda topic_filter: mac not in topic_filter)
+    ident = made.device.rpartition("_")[2]
+    made.plant.policy(lambda topic_filter: ident not in topic_filter)
 
 
 def only_others(made: Scene, sample: Sample) -> bool:
@@ -149,6 +166,11 @@ async def others_stay(made: Scene) -> None:
     samples = [sample for sample in made.oracle.samples if sample.at > begin]
     assert all(sample.shown == made.others for sample in samples), "the others went away"
     assert made.consumer.document("bridge/account/home/state")["state"] == "online"
+
+
+def all_stay(made: Scene) -> None:
+    begin = made.oracle.samples[-1].at - 4
+    assert all(all_shown(made, sample) for sample in made.oracle.samples if sample.at > begin), "something went away"
 
 
 # --- the broker -------------------------------------------------------------------------------------------------------
@@ -193,10 +215,8 @@ def steady(made: Scene) -> None:
 
 
 async def same_client_id(made: Scene) -> None:
-    import aiomqtt  # noqa: PLC0415 - by one fault alone
-
     for _ in range(3):
-        async with aiomqtt.Client(made.mosquitto.host, made.mosquitto.port, identifier="navibridge-navibridge"):
+        async with connected(made.mosquitto, identifier="navibridge-navibridge"):
             await asyncio.sleep(0.2)
 
 
@@ -230,6 +250,30 @@ async def never_carried_out(made: Scene) -> None:
 
 def device_fault(name: str, value: Any = True) -> Any:
     return lambda made: setattr(made.plant.faults(made.device), name, value)
+
+
+def silence(made: Scene) -> None:
+    made.plant.silence(made.device)
+
+
+def speak(made: Scene) -> None:
+    made.plant.silence(made.device, silent=False)
+
+
+def garble(made: Scene) -> None:
+    made.plant.garble(made.device)
+
+
+def speak_clearly(made: Scene) -> None:
+    made.plant.garble(made.device, garbled=False)
+
+
+def die(made: Scene) -> None:
+    made.plant.die(made.device)
+
+
+def puzzle(made: Scene) -> None:
+    made.plant.puzzle(made.device)
 
 
 def unplug(made: Scene) -> None:
@@ -278,7 +322,7 @@ def new_is_shown(made: Scene, sample: Sample) -> bool:
     return made.notes["new"] in sample.shown
 
 
-def replace(made: Scene) -> None:
+def exchange(made: Scene) -> None:
     add(made)
     remove(made)
 
@@ -294,13 +338,9 @@ def clock(by: float, *, silent: bool = False) -> Any:
     def inject(made: Scene) -> None:
         made.skew = by
         if silent:
-            made.plant.faults(made.device).silent = True
+            made.plant.silence(made.device)
 
     return inject
-
-
-def whatever(_: Scene, __: Sample) -> bool:
-    return True
 
 
 def nothing(_: Scene) -> None:
@@ -325,12 +365,10 @@ def expecting(*verdicts: str, shown: bool = True, limit: float = 12.0, **extra: 
 
 
 async def truth_is_shown(made: Scene) -> None:
+    since = made.oracle.look().at
+
     def true() -> bool:
-        for device, values in made.plant.truth().items():
-            state = made.consumer.shows("home", device)
-            if state is None or abs(state[ATTRIBUTE] - values[ATTRIBUTE]) > 0.3:
-                return False
-        return True
+        return all(made.oracle.untrue(device, since) == [] for device in made.plant.devices)
 
     await made.reach(true, 8, f"the truth {made.plant.truth()} is not what is shown")
 
@@ -417,7 +455,7 @@ async def link_breaks_meanwhile(made: Scene) -> None:
 
 
 async def stop_in_the_midst(made: Scene) -> None:
-    made.plant.faults(made.device).silent = True
+    made.plant.silence(made.device)
     orders = [made.order({ATTRIBUTE: made.plant.value(number)}) for number in range(30)]
     await made.publish_all([message for _, message in orders])
     await made.reach(lambda: len(made.consumer.verdicts) >= 28, 5, "not all have been taken in")
@@ -487,7 +525,7 @@ async def terminate(made: Scene) -> None:
 async def away_and_silent(made: Scene) -> None:
     """The bridge stops; while it is away the first device falls silent and everything moves on."""
     await made.stop()
-    made.plant.faults(made.device).silent = True
+    made.plant.silence(made.device)
     await asyncio.sleep(6)  # longer than the timeout, so that what stands on the broker is untrue
     made.start()
 
@@ -541,6 +579,18 @@ FAULTS: tuple[Fault, ...] = (
         at_start=True,
         sign=account_says("refused"),
         recover=7,
+        vendors=NAVILINK,
+    ),
+    Fault(
+        "IoT absent at start",
+        "read by REST, with a reason within 5 s; back by itself",
+        close_iot,
+        open_iot,
+        at_start=True,
+        sign=read_only,
+        during=truth_is_shown,
+        recover=7,
+        vendors=MYSA,
     ),
     Fault(
         "REST and IoT absent at start",
@@ -555,7 +605,21 @@ FAULTS: tuple[Fault, ...] = (
         "REST host not resolved", "reason within 5 s", unresolvable("api_url"), at_start=True, sign=account_says("dns")
     ),
     Fault(
-        "IoT host not resolved", "reason within 5 s", unresolvable("iot_host"), at_start=True, sign=account_says("dns")
+        "IoT host not resolved",
+        "reason within 5 s",
+        unresolvable("iot_host"),
+        at_start=True,
+        sign=account_says("dns"),
+        vendors=NAVILINK,
+    ),
+    Fault(
+        "IoT host not resolved",
+        "read by REST, with a reason within 5 s",
+        unresolvable("iot_host"),
+        at_start=True,
+        sign=read_only,
+        during=truth_is_shown,
+        vendors=MYSA,
     ),
     Fault(
         "certificate of REST not trusted",
@@ -574,6 +638,18 @@ FAULTS: tuple[Fault, ...] = (
         at_start=True,
         sign=account_says("tls"),
         recover=7,
+        vendors=NAVILINK,
+    ),
+    Fault(
+        "certificate of IoT not trusted",
+        "read by REST, with a reason within 5 s; back by itself",
+        impostor,
+        no_impostor,
+        at_start=True,
+        sign=read_only,
+        during=truth_is_shown,
+        recover=7,
+        vendors=MYSA,
     ),
     Fault(
         "clock a year off, as the signer sees it",
@@ -584,6 +660,19 @@ FAULTS: tuple[Fault, ...] = (
         sign=account_says("clock"),
         recover=7,
         after=few_sign_ins(4),
+        vendors=NAVILINK,
+    ),
+    Fault(
+        "clock a year off, as the signer sees it",
+        "read by REST, with a reason within 5 s; back by itself",
+        cloud_fault("clock_offset", YEAR),
+        cloud_fault("clock_offset", 0.0),
+        at_start=True,
+        sign=read_only,
+        during=truth_is_shown,
+        recover=7,
+        after=few_sign_ins(1),
+        vendors=MYSA,
     ),
     Fault(
         "IoT refuses every upgrade with 503",
@@ -594,6 +683,19 @@ FAULTS: tuple[Fault, ...] = (
         sign=account_says("service"),
         recover=7,
         after=few_sign_ins(1),
+        vendors=NAVILINK,
+    ),
+    Fault(
+        "IoT refuses every upgrade with 503",
+        "read by REST, with a reason within 5 s; back by itself",
+        cloud_fault("refuse_upgrade", 503),
+        cloud_fault("refuse_upgrade", None),
+        at_start=True,
+        sign=read_only,
+        during=truth_is_shown,
+        recover=7,
+        after=few_sign_ins(1),
+        vendors=MYSA,
     ),
     Fault(
         "IoT hangs at the upgrade",
@@ -605,6 +707,19 @@ FAULTS: tuple[Fault, ...] = (
         within=20,
         recover=20,
         slow=True,
+        vendors=NAVILINK,
+    ),
+    Fault(
+        "IoT hangs at the upgrade",
+        "read by REST, with a reason within 20 s; back by itself",
+        cloud_fault("hang_upgrade", value=True),
+        cloud_fault("hang_upgrade", value=False, cut=True),
+        at_start=True,
+        sign=read_only,
+        within=20,
+        recover=20,
+        slow=True,
+        vendors=MYSA,
     ),
     Fault(
         "REST accepts and never answers",
@@ -634,7 +749,7 @@ FAULTS: tuple[Fault, ...] = (
         at_start=True,
         sign=account_says("throttled"),
         recover=10,
-        after=few_sign_ins(2),
+        after=few_requests(2),
     ),
     Fault(
         "sign-in answers half a JSON document",
@@ -701,7 +816,15 @@ FAULTS: tuple[Fault, ...] = (
         recover=7,
         after=few_sign_ins(4),
     ),
-    Fault("client id taken over by another", "back each time", take_over_again, nothing, sign=whatever, recover=8),
+    Fault(
+        "client id taken over by another",
+        "back each time",
+        take_over_again,
+        nothing,
+        sign=whatever,
+        recover=8,
+        vendors=NAVILINK,
+    ),
     Fault(
         "a forbidden topic that AWS hangs up for",
         "the others are shown and stay",
@@ -712,6 +835,20 @@ FAULTS: tuple[Fault, ...] = (
         after=others_stay,
         devices=3,
         slow=True,
+        vendors=NAVILINK,
+    ),
+    Fault(
+        "a forbidden topic that AWS hangs up for",
+        "the others are shown and stay; REST tells of it",
+        poison,
+        hold=6,
+        at_start=True,
+        sign=all_shown,
+        within=20,
+        after=all_stay,
+        devices=3,
+        slow=True,
+        vendors=MYSA,
     ),
     Fault(
         "deliveries stop while pings go on",
@@ -721,6 +858,16 @@ FAULTS: tuple[Fault, ...] = (
         sign=all_away,
         within=6,
         recover=8,
+        vendors=NAVILINK,
+    ),
+    Fault(
+        "deliveries stop while pings go on",
+        "nobody notices: REST tells",
+        cloud_fault("stop_delivering", value=True),
+        cloud_fault("stop_delivering", value=False),
+        hold=7,
+        recover=8,
+        vendors=MYSA,
     ),
     Fault(
         "half-open line to AWS IoT",
@@ -730,6 +877,19 @@ FAULTS: tuple[Fault, ...] = (
         sign=all_away,
         within=6,
         recover=20,
+        vendors=NAVILINK,
+    ),
+    Fault(
+        "half-open line to AWS IoT",
+        "nobody notices: REST tells",
+        lambda made: made.iot.freeze(),
+        lambda made: made.iot.thaw(),
+        hold=22,
+        recover=20,
+        # How long the AWS library waits for an answer is as in a real house, and so is this, in proportion.
+        options={"timing": replace(TIMING, account_grace=30.0)},
+        slow=True,
+        vendors=MYSA,
     ),
     Fault("acknowledgements of AWS IoT missing", "nobody notices", cloud_fault("swallow_puback", value=True), hold=5),
     # --- the broker
@@ -742,6 +902,7 @@ FAULTS: tuple[Fault, ...] = (
         sign=all_away,
         recover=4,
         hold=3,
+        vendors=NAVILINK,
     ),
     Fault(
         "everything absent at start",
@@ -753,6 +914,7 @@ FAULTS: tuple[Fault, ...] = (
         recover=7,
         hold=2,
         slow=True,
+        vendors=NAVILINK,
     ),
     Fault(
         "broker restarted, remembering nothing",
@@ -761,6 +923,7 @@ FAULTS: tuple[Fault, ...] = (
         forget_and_start,
         sign=all_away,
         recover=3,
+        vendors=NAVILINK,
     ),
     Fault(
         "broker restarted, remembering all",
@@ -770,6 +933,7 @@ FAULTS: tuple[Fault, ...] = (
         sign=all_away,
         hold=6,
         recover=3,
+        vendors=NAVILINK,
     ),
     Fault(
         "broker restarted under 100 devices",
@@ -782,6 +946,7 @@ FAULTS: tuple[Fault, ...] = (
         options={"stale_after": 15.0},
         busy=True,
         slow=True,
+        vendors=NAVILINK,
     ),
     Fault(
         "broker accepts and hangs",
@@ -792,6 +957,7 @@ FAULTS: tuple[Fault, ...] = (
         within=6,
         hold=5,
         recover=6,
+        vendors=NAVILINK,
     ),
     Fault(
         "half-open line to the broker",
@@ -803,8 +969,18 @@ FAULTS: tuple[Fault, ...] = (
         recover=6,
         # Mosquitto looks after its clients' signs of life every few seconds, whatever the scale of the rest.
         options={"stale_after": 6.0},
+        vendors=NAVILINK,
     ),
-    Fault("line to the broker flaps", "nothing untrue; back by itself", flap, steady, sign=all_away, hold=4, recover=4),
+    Fault(
+        "line to the broker flaps",
+        "nothing untrue; back by itself",
+        flap,
+        steady,
+        sign=all_away,
+        hold=4,
+        recover=4,
+        vendors=NAVILINK,
+    ),
     Fault(
         "broker refuses the login, later accepts",
         "back by itself",
@@ -815,6 +991,7 @@ FAULTS: tuple[Fault, ...] = (
         hold=2,
         recover=5,
         options={"broker": {"users": {"oracle": "eyes", "bridge": "another"}}},
+        vendors=NAVILINK,
     ),
     Fault(
         "another client with the bridge's client id",
@@ -823,8 +1000,9 @@ FAULTS: tuple[Fault, ...] = (
         nothing,
         sign=whatever,
         recover=5,
+        vendors=NAVILINK,
     ),
-    Fault("Home Assistant restarts", "all topics fresh within 1 s", births, hold=1),
+    Fault("Home Assistant restarts", "all topics fresh within 1 s", births, hold=1, vendors=NAVILINK),
     Fault(
         "a retained command",
         "cleared, refused, never replayed",
@@ -834,18 +1012,20 @@ FAULTS: tuple[Fault, ...] = (
         recover=6,
         turning=False,
         after=never_carried_out,
+        vendors=NAVILINK,
     ),
     # --- devices
     Fault(
         "device silent",
         "unavailable in time, the others stay",
-        device_fault("silent"),
-        device_fault("silent", value=False),
+        silence,
+        speak,
         sign=device_away,
         within=5.5,
         others_stay=True,
         recover=8,
     ),
+    Fault("device silent, REST goes on", "nobody notices: REST tells", device_fault("silent"), hold=7, vendors=MYSA),
     Fault(
         "device loses its connection",
         "unavailable within 2 s, the others stay",
@@ -858,7 +1038,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "device dies without a word",
         "unavailable in time, the others stay",
-        device_fault("offline"),
+        die,
         plug_in,
         sign=device_away,
         within=5.5,
@@ -879,7 +1059,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "device replaced",
         "the new one shown, no ghost of the old one",
-        replace,
+        exchange,
         sign=new_is_shown,
         within=15,
         after=no_ghost,
@@ -888,17 +1068,18 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "frames garbled",
         "unavailable in time, the others stay",
-        device_fault("garbled"),
-        device_fault("garbled", value=False),
+        garble,
+        speak_clearly,
         sign=device_away,
         within=5.5,
         others_stay=True,
         recover=8,
     ),
+    Fault("frames garbled, REST goes on", "nobody notices: REST tells", device_fault("garbled"), hold=7, vendors=MYSA),
     Fault("every frame twice", "nobody notices", device_fault("duplicate"), hold=4),
     Fault("frames late by 0.8 s", "nobody notices", cloud_fault("latency", 0.8), hold=6),
     Fault("frames out of order", "nothing older than the timeout", out_of_order),
-    Fault("unknown fields and codes", "nobody notices", device_fault("unknown_keys"), hold=4),
+    Fault("unknown fields and codes", "nobody notices", puzzle, hold=4),
     # --- the clock
     Fault("clock steps back by a year", "fresh within 3 s", clock(-YEAR), nothing, sign=whatever, recover=3, hold=6),
     Fault("clock steps ahead by a year", "fresh within 3 s", clock(YEAR), nothing, sign=whatever, recover=3, hold=2),
@@ -992,7 +1173,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "command before the first state",
         "one verdict",
-        device_fault("silent"),
+        silence,
         at_start=True,
         sign=only_others,
         within=10,
@@ -1009,6 +1190,7 @@ FAULTS: tuple[Fault, ...] = (
         busy=True,
         # Mosquitto itself drops what a subscriber that is slow to acknowledge has not got by then.
         options={"broker": {"extra": ("max_queued_messages 10000",)}},
+        vendors=NAVILINK,
     ),
     Fault(
         "two publishers at once",
@@ -1016,6 +1198,7 @@ FAULTS: tuple[Fault, ...] = (
         sign=whatever,
         turning=False,
         during=two_publishers,
+        vendors=NAVILINK,
     ),
     Fault(
         "broker restarts before the verdict",
@@ -1025,6 +1208,7 @@ FAULTS: tuple[Fault, ...] = (
         turning=False,
         during=verdict_outlives_the_broker,
         after=told("unconfirmed"),
+        vendors=NAVILINK,
     ),
     Fault(
         "link breaks before the verdict",
@@ -1043,7 +1227,15 @@ FAULTS: tuple[Fault, ...] = (
         during=stop_in_the_midst,
     ),
     # --- the machine
-    Fault("state_dir can not be used", "it works, and says so", no_directory, at_start=True, sign=all_shown, within=8),
+    Fault(
+        "state_dir can not be used",
+        "it works, and says so",
+        no_directory,
+        at_start=True,
+        sign=all_shown,
+        within=8,
+        vendors=NAVILINK,
+    ),
     Fault("state_dir lost while running", "nobody notices", lose_directory, hold=3),
     Fault(
         "state_dir lost over a restart",
@@ -1064,6 +1256,7 @@ FAULTS: tuple[Fault, ...] = (
         after=says_full,
         options={"stale_after": 30.0},
         program=True,
+        vendors=NAVILINK,
     ),
     Fault(
         "kill -9",
@@ -1088,6 +1281,7 @@ FAULTS: tuple[Fault, ...] = (
         after=few_sign_ins(1),
         options={"stale_after": 30.0},
         program=True,
+        vendors=NAVILINK,
     ),
     Fault(
         "configuration broken while running",
@@ -1097,6 +1291,7 @@ FAULTS: tuple[Fault, ...] = (
         after=still_running,
         options={"stale_after": 30.0},
         program=True,
+        vendors=NAVILINK,
     ),
     Fault(
         "device falls silent while the bridge is away",
@@ -1123,6 +1318,7 @@ FAULTS: tuple[Fault, ...] = (
         within=10,
         hold=4,
         devices=3,
+        vendors=NAVILINK,
     ),
     Fault(
         "connection closed while REST is away",
@@ -1147,6 +1343,7 @@ FAULTS: tuple[Fault, ...] = (
         recover=3,
         forgiven=2.0,
         options={"broker": {"extra": ("autosave_interval 1", "autosave_on_changes true")}},
+        vendors=NAVILINK,
     ),
     Fault(
         "device leaves one value out of all it says",
@@ -1156,5 +1353,6 @@ FAULTS: tuple[Fault, ...] = (
         within=5.5,
         hold=2,
         others_stay=True,
+        vendors=NAVILINK,
     ),
 )

@@ -1,4 +1,7 @@
-"""All faults, played through, as a table: `make faults`, or ``python tests/faults/run.py WORD...`` for some of them."""
+"""All faults, played through, as a table: `make faults`, or ``python tests/faults/run.py WORD...`` for some of them.
+
+A word is part of a fault's name, or the name of a vendor.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from faults.catalogue import FAULTS
 from faults.endurance import LONG
-from faults.trial import play_all
+from faults.trial import cases, play_all
+from support.plants import VENDORS
 
 if TYPE_CHECKING:
     from faults.trial import Outcome
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 def row(outcome: Outcome) -> str:
     verdict = "kept" if outcome.kept else "BROKEN"
     return (
-        f"{outcome.fault.name:<58} {outcome.fault.promise:<70} {seconds(outcome.noticed):>8} "
+        f"{outcome.fault.name:<58} {outcome.vendor:<8} {outcome.fault.promise:<70} {seconds(outcome.noticed):>8} "
         f"{seconds(outcome.recovered):>8}   {verdict}"
     )
 
@@ -55,14 +59,20 @@ def endure(words: list[str], directory: Path) -> int:
 
 def main(words: list[str]) -> int:
     logging.getLogger("navibridge").setLevel(logging.CRITICAL)
-    chosen = [fault for fault in FAULTS if not words or any(word.lower() in fault.name.lower() for word in words)]
-    say(f"{'fault':<58} {'promise':<70} {'noticed':>8} {'back':>8}   verdict")
+    vendors = [word for word in words if word in VENDORS]
+    parts = [word.lower() for word in words if word not in VENDORS]
+    chosen = [
+        (fault, vendor)
+        for fault, vendor in cases(FAULTS)
+        if (not vendors or vendor in vendors) and (not parts or any(part in fault.name.lower() for part in parts))
+    ]
+    say(f"{'fault':<58} {'vendor':<8} {'promise':<70} {'noticed':>8} {'back':>8}   verdict")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="navibridge-faults-") as directory:
         outcomes = asyncio.run(play_all(chosen, Path(directory), told=lambda outcome: say(row(outcome))))
         broken = [outcome for outcome in outcomes if not outcome.kept]
         for outcome in broken:
-            say(f"\n{outcome.fault.name}:")
+            say(f"\n{outcome.fault.name}, {outcome.vendor}:")
             for problem in outcome.problems:
                 say(f"    {problem}")
         say(f"\n{len(outcomes)} faults in {time.monotonic() - began:.0f} s, {len(broken)} promises broken\n")

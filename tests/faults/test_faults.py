@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from faults.catalogue import FAULTS
-from faults.trial import play_all
+from faults.trial import cases, play_all
 
 if TYPE_CHECKING:
     from faults.trial import Outcome
 
-SHORT = [fault for fault in FAULTS if not fault.slow]
+SHORT = {f"{fault.name}, {vendor}": (fault, vendor) for fault, vendor in cases(FAULTS) if not fault.slow}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         and hasattr(item, "callspec")
         and item.originalname == test_a_fault.__name__
     }
-    chosen = [fault for fault in SHORT if fault.name in asked]
+    chosen = [case for name, case in SHORT.items() if name in asked]
     logger = logging.getLogger("navibridge")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -34,13 +34,13 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         played = asyncio.run(play_all(chosen, tmp_path_factory.mktemp("faults")))
     finally:
         logger.setLevel(level)
-    return {outcome.fault.name: outcome for outcome in played}
+    return {f"{outcome.fault.name}, {outcome.vendor}": outcome for outcome in played}
 
 
-@pytest.mark.parametrize("name", [fault.name for fault in SHORT])
+@pytest.mark.parametrize("name", SHORT)
 def test_a_fault(outcomes: dict[str, Outcome], name: str) -> None:
     assert not outcomes[name].problems, "\n".join(outcomes[name].problems)
 
 
-def test_there_are_many_and_each_has_its_own_name() -> None:
-    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+def test_each_fault_of_a_vendor_has_a_name_of_its_own() -> None:
+    assert len({(fault.name, vendor) for fault, vendor in cases(FAULTS)}) == len(cases(FAULTS))

@@ -6,36 +6,48 @@ import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from support.mosquitto import Mosquitto
 from support.oracle import Sample
-from support.plants import ATTRIBUTE
+from support.plants import VENDORS
 from support.scene import STALE_AFTER, Scene, scene
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 Step = Callable[[Scene], Awaitable[None] | None]
 Sign = Callable[[Scene, Sample], bool]
 """How a fault shows."""
 
+Case = tuple["Fault", str]
+"""A fault, and the vendor whose devices it befalls."""
+
 AT_ONCE = 8
 """Scenarios that run at the same time; nearly all of their time is waiting."""
 
 
+def whatever(_: Scene, __: Sample) -> bool:
+    """It may show or not; there is nothing to be timed."""
+    return True
+
+
 def account_says(*reasons: str) -> Sign:
-    """The account's state names one of these reasons (any, when none is given)."""
+    """The account is not online and names one of these reasons; when none is given, that it names any."""
 
     def sign(_: Scene, sample: Sample) -> bool:
-        return sample.account.get("state") in ("offline", "needs_attention") and (
-            not reasons or sample.account.get("reason") in reasons
-        )
+        if not reasons:
+            return bool(sample.account.get("reason"))
+        away = sample.account.get("state") in ("offline", "needs_attention")
+        return away and sample.account.get("reason") in reasons
 
     return sign
+
+
+def read_only(_: Scene, sample: Sample) -> bool:
+    """The account says that it can be read, and that commands have to wait."""
+    return sample.account.get("state") == "online" and sample.account.get("reason") == "no_realtime"
 
 
 def device_away(made: Scene, sample: Sample) -> bool:
@@ -76,6 +88,7 @@ class Fault:
         busy: it keeps the processor busy, so that others at the same time would be late.
         slow: it is not for every day.
         program: the bridge is a program of its own, with times as they are in real houses.
+        vendors: whose devices it befalls; each vendor's is played on its own.
     """
 
     name: str
@@ -97,6 +110,7 @@ class Fault:
     busy: bool = False
     slow: bool = False
     program: bool = False
+    vendors: tuple[str, ...] = VENDORS
 
 
 @dataclass
@@ -104,6 +118,7 @@ class Outcome:
     """What came of it: seconds, and whatever broke the promise."""
 
     fault: Fault
+    vendor: str
     noticed: float | None = None
     recovered: float | None = None
     took: float = 0.0
@@ -114,9 +129,14 @@ class Outcome:
         return not self.problems
 
 
-async def play(fault: Fault, directory: Path, vendor: str = "navilink") -> Outcome:
+def cases(faults: Iterable[Fault]) -> list[Case]:
+    """What there is to be played."""
+    return [(fault, vendor) for fault in faults for vendor in fault.vendors]
+
+
+async def play(fault: Fault, vendor: str, directory: Path) -> Outcome:
     """Play one fault through."""
-    outcome = Outcome(fault)
+    outcome = Outcome(fault, vendor)
     began = time.monotonic()
     try:
         async with asyncio.timeout(180):
@@ -145,7 +165,7 @@ async def _begin(fault: Fault, made: Scene) -> float:
 
 async def _play(fault: Fault, made: Scene, outcome: Outcome) -> None:
     injected = await _begin(fault, made)
-    if fault.sign is not None:
+    if fault.sign is not None and fault.sign is not whatever:
         sign = fault.sign
         seen = await made.oracle.until(lambda sample: sign(made, sample), fault.within)
         if seen is None:
@@ -184,22 +204,22 @@ def _always(samples: Sequence[Sample], devices: frozenset[str], outcome: Outcome
 
 
 async def _recovered(fault: Fault, made: Scene) -> float | None:
-    """Seconds until every device shows a value that was not true before the healing."""
+    """Seconds until every device shows nothing but what has been true since the healing, and its account is well."""
     healed = time.monotonic()
     if fault.turning:
         made.plant.turn()
-    fresh: dict[str, list[Any]] = {}
+    begin = made.oracle.look().at
 
     def back(sample: Sample) -> bool:
-        for device, values in made.plant.truth().items():
-            fresh.setdefault(device, []).append(values[ATTRIBUTE])
-            state = made.consumer.shows("home", device)
-            topic = f"navibridge/{device}/state"
-            if state is None or made.consumer.arrived.get(topic, 0.0) < healed:
-                return False
-            if fault.turning and not any(abs(state[ATTRIBUTE] - value) < 0.3 for value in fresh[device]):
-                return False
-        return set(made.plant.devices) <= sample.shown
+        return (
+            sample.account.get("state") == "online"
+            and not sample.account.get("reason")
+            and all(
+                made.consumer.arrived.get(f"navibridge/{device}/state", 0.0) >= healed
+                and made.oracle.untrue(device, begin) == []
+                for device in made.plant.devices
+            )
+        )
 
     seen = await made.oracle.until(back, fault.recover)
     return None if seen is None else time.monotonic() - healed
@@ -220,36 +240,23 @@ def _words(error: BaseException) -> str:
 
 
 async def play_all(
-    faults: Sequence[Fault],
+    chosen: Sequence[Case],
     directory: Path,
     *,
-    vendor: str = "navilink",
     at_once: int = AT_ONCE,
     told: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
     """Play several faults, some at the same time, the longest first as they stand in the table."""
     gate = asyncio.Semaphore(at_once)
 
-    async def one(fault: Fault) -> Outcome:
+    async def one(fault: Fault, vendor: str) -> Outcome:
         async with gate:
-            outcome = await play(fault, directory / fault.name.replace(" ", "_").replace("/", "_"), vendor)
+            name = f"{vendor} {fault.name}".replace(" ", "_").replace("/", "_")
+            outcome = await play(fault, vendor, directory / name)
         told(outcome)
         return outcome
 
-    calm = [fault for fault in faults if not fault.busy]
-    outcomes = await asyncio.gather(*(one(fault) for fault in sorted(calm, key=lambda fault: not fault.slow)))
-    return [*outcomes, *[await one(fault) for fault in faults if fault.busy]]
-
-
-__all__ = [
-    "Fault",
-    "Mosquitto",
-    "Outcome",
-    "Scene",
-    "account_says",
-    "all_away",
-    "device_away",
-    "play",
-    "play_all",
-    "suppress",
-]
+    calm = [(fault, vendor) for fault, vendor in chosen if not fault.busy]
+    calm.sort(key=lambda case: not case[0].slow)
+    outcomes = await asyncio.gather(*(one(fault, vendor) for fault, vendor in calm))
+    return [*outcomes, *[await one(fault, vendor) for fault, vendor in chosen if fault.busy]]

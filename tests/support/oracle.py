@@ -2,12 +2,15 @@
 
 The consumer is one as Home Assistant is: a value counts as shown only while the connection to the broker stands and
 the bridge, the account and the device are all said to be online. A value that is shown has to be the device's truth of
-some moment that is not longer ago than the declared timeout and one second.
+some moment that is not longer ago than the declared timeout and one second: settings, words, switches and measurements
+alike.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import ssl
 import time
 from collections import deque
 from contextlib import asynccontextmanager
@@ -16,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import aiomqtt
 import orjson
+
+from navibridge.broker import _Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -36,8 +41,21 @@ WATCHER = "oracle"
 """The consumer's user name, at brokers that ask for one."""
 
 
+QUIET = logging.getLogger("support.oracle")
+"""What the library says of connections that break: here they are broken on purpose."""
+QUIET.addHandler(logging.NullHandler())
+QUIET.propagate = False
+
+
 class Truth(Protocol):
-    """What knows how the devices really are."""
+    """What knows how the devices really are.
+
+    Attributes:
+        digits: decimal places that an attribute is published with, by its key.
+    """
+
+    @property
+    def digits(self) -> Mapping[str, int | None]: ...
 
     def truth(self) -> Mapping[str, Mapping[str, Any]]:
         """The values of each device's attributes, by the device's topic; a device that is gone is not there."""
@@ -96,10 +114,7 @@ class Consumer:
         """Stay connected, as far as the broker lets it."""
         while True:
             try:
-                async with aiomqtt.Client(
-                    self._address.host, self._address.port, keepalive=KEEPALIVE, timeout=5, **login(self._address)
-                ) as client:
-                    client.pending_calls_threshold = 10_000
+                async with connected(self._address, keepalive=KEEPALIVE, timeout=5) as client:
                     await client.subscribe([(f"{self._base}/#", 1), ("homeassistant/#", 1)])
                     self.connected = True
                     async for message in client.messages:
@@ -142,6 +157,30 @@ def login(address: Address) -> dict[str, str]:
     """The user name and password of those who watch, where the broker asks for them."""
     users: Mapping[str, str] = getattr(address, "users", {})
     return {"username": WATCHER, "password": users[WATCHER]} if WATCHER in users else {}
+
+
+@asynccontextmanager
+async def connected(address: Address, **options: Any) -> AsyncIterator[aiomqtt.Client]:
+    """Somebody else's connection to the broker, with the password and the authority that it takes, if any.
+
+    It may be broken at any moment, which nobody needs to read about on the screen.
+
+    Args:
+        address: where.
+        options: of the client.
+    """
+    ca_file = getattr(address, "ca_file", None)
+    tls = {"tls_context": ssl.create_default_context(cafile=str(ca_file))} if ca_file else {}
+    # The bridge's own kind of client: it leaves nothing behind when a connection breaks that is being written to.
+    client = _Client(address.host, address.port, logger=QUIET, **login(address), **tls, **options)
+    client.pending_calls_threshold = 100_000
+    try:
+        async with client:
+            yield client
+    finally:
+        client.abandon()
+        if client.disconnected.done() and not client.disconnected.cancelled():
+            client.disconnected.exception()  # who leaves when it is broken already does not ask why
 
 
 class Oracle:
@@ -198,7 +237,7 @@ class Oracle:
             state = self.consumer.shows(self._account, device)
             if state is not None:
                 shown.add(device)
-                self._judge(device, state, truths.get(device, {}), now)
+                self._judge(device, state, truths.get(device), now)
         account = self.consumer.document(f"bridge/account/{self._account}/state")
         sample = Sample(now, frozenset(shown), account, self.consumer.connected)
         self.samples.append(sample)
@@ -216,24 +255,48 @@ class Oracle:
         while len(known) > 1 and known[1][0] < horizon:
             known.popleft()
 
-    def _judge(self, device: str, state: Mapping[str, Any], truth: Mapping[str, Any], now: float) -> None:
+    def _judge(self, device: str, state: Mapping[str, Any], truth: Mapping[str, Any] | None, now: float) -> None:
         for (known_device, attribute), known in self._truths.items():
             if known_device != device or (value := state.get(attribute)) is None:
                 continue
-            if attribute in truth:
-                self._remember(device, attribute, truth[attribute], now)
-            else:
-                self._forget(known, now)
-            if not any(_equal(value, true) for _, true in known):
-                self.lies.append(Lie(now, device, attribute, value, truth.get(attribute)))
+            if truth is None:
+                # A device that is gone has no truth any more; its last one fades after the timeout.
+                self._remember(device, attribute, None, now)
+            if not any(self._agree(attribute, value, true) for _, true in known):
+                self.lies.append(Lie(now, device, attribute, value, (truth or {}).get(attribute)))
 
-    def _forget(self, known: deque[tuple[float, Any]], now: float) -> None:
-        """A device that is gone has no truth any more; its last one fades after the timeout."""
-        if known and known[-1][1] is not None:
-            known.append((now, None))
-        horizon = now - self._timeout - GRACE
-        while len(known) > 1 and known[1][0] < horizon:
-            known.popleft()
+    def untrue(self, device: str, since: float) -> list[str] | None:
+        """The attributes shown of a device that are unknown, or that nobody knows to have been so since then.
+
+        ``None`` while the device is not shown.
+        """
+        state = self.consumer.shows(self._account, device)
+        if state is None:
+            return None
+        truth = self._plant.truth().get(device, {})
+        return [
+            attribute
+            for attribute in truth
+            if not any(
+                self._agree(attribute, state.get(attribute), true)
+                for true in self._true_since(device, attribute, since)
+            )
+        ]
+
+    def _true_since(self, device: str, attribute: str, since: float) -> list[Any]:
+        """Every value that an attribute has had at some moment since then."""
+        known = self._truths.get((device, attribute), ())
+        return [
+            true for number, (_, true) in enumerate(known) if number + 1 == len(known) or known[number + 1][0] > since
+        ]
+
+    def _agree(self, attribute: str, shown: Any, true: Any) -> bool:
+        """Whether a published value is the true one, as far as its digits go."""
+        if isinstance(shown, bool) or isinstance(true, bool) or not isinstance(shown, float | int):
+            return shown is true or (isinstance(shown, str) and shown == true)
+        digits = self._plant.digits.get(attribute)
+        # One unit of the last digit: half of one is lost when the device speaks, half of one when it is published.
+        return isinstance(true, float | int) and abs(shown - true) <= 10.0 ** -(digits or 0) + 1e-9
 
     async def until(self, condition: Callable[[Sample], object], limit: float) -> Sample | None:
         """The first look for which the condition holds; ``None`` when none does within the limit."""
@@ -243,13 +306,6 @@ class Oracle:
                 return sample
             await asyncio.sleep(EVERY / 2)
         return None
-
-
-def _equal(shown: Any, true: Any) -> bool:
-    """Whether a published value is the true one, as far as its digits go."""
-    if isinstance(shown, float | int) and isinstance(true, float | int) and not isinstance(true, bool):
-        return abs(shown - true) < 0.3
-    return bool(shown == true)
 
 
 @asynccontextmanager

@@ -15,14 +15,13 @@ import subprocess
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import aiomqtt
 import orjson
+from support import plants
 from support.mosquitto import Mosquitto
-from support.oracle import Consumer, Oracle, login, watching
-from support.plants import PLANTS, Plant
+from support.oracle import Consumer, Oracle, connected, watching
 from support.relay import Relay
 
 from navibridge import config, vendors
@@ -36,9 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from support.plants import Plant
+
 ACCOUNT = "home"
 STALE_AFTER = 4.0
-POLL = 0.5
 TURN = 0.7
 """Seconds between two changes at the devices; slower than questions, quicker than the timeout."""
 
@@ -49,7 +49,6 @@ TIMING = Timing(
     account_retry=Backoff(first_wait=0.2, longest_wait=2.0, stable_after=4.0),
     broker_retry=Backoff(first_wait=0.2, longest_wait=1.0, stable_after=4.0),
     broker_limits=Limits(connect=2.0, call=2.0),
-    pace=10.0,
 )
 """A tenth or so of everything."""
 
@@ -178,8 +177,7 @@ class Scene:
         await self.publish_all([(topic, payload)], retain=retain, qos=qos)
 
     async def publish_all(self, messages: list[tuple[str, Any]], *, retain: bool = False, qos: int = 1) -> None:
-        async with aiomqtt.Client(self.mosquitto.host, self.mosquitto.port, **login(self.mosquitto)) as client:
-            client.pending_calls_threshold = 100_000
+        async with connected(self.mosquitto) as client:
             await asyncio.gather(
                 *(
                     client.publish(
@@ -257,7 +255,7 @@ async def scene(
         stale_after: the declared timeout.
         timing: of the bridge.
     """
-    plant = PLANTS[vendor](devices, **options or {})
+    plant = plants.plant(vendor, devices, **options or {})
     async with AsyncExitStack() as stack:
         cloud = await stack.enter_async_context(SimulatedCloud((plant.simulator,)))
         mosquitto = Mosquitto(directory / "mosquitto", **broker or {})
@@ -281,9 +279,11 @@ async def scene(
         scaled: dict[str, dict[str, Any]] = {
             "all": {"stale_after": stale_after},
             "broker": {"keepalive": 2},
-            "accounts": {"poll_interval": POLL, "keep_alive": 5},
+            "accounts": dict(plant.scaled),
         }
-        made = Scene(directory, plant, cloud, mosquitto, lan, rest, iot, oracle, built, scaled, timing)
+        made = Scene(
+            directory, plant, cloud, mosquitto, lan, rest, iot, oracle, built, scaled, replace(timing, pace=plant.pace)
+        )
         turning = asyncio.create_task(made._turn(), name="somebody turns the devices")
         try:
             yield made

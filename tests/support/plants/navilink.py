@@ -1,108 +1,72 @@
-"""What a scenario needs of a vendor's simulated devices, whichever vendor it is.
-
-Another vendor joins by a class of its own here and a line in `PLANTS`.
-"""
+"""Water heaters."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from navibridge import vendors
-from navibridge.demo.broker import Connect, encode
+from support.plants import ATTRIBUTE, Simulated
+
 from navibridge.vendors.navilink.simulated.appliance import Asked
+from navibridge.vendors.navilink.simulated.physics import UPPER_SENSOR, Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from navibridge.demo.cloud import SimulatedCloud
-    from navibridge.simulation import RestFault, Simulator
+HEATING: Final = (Setting.ENERGY_SAVER, Setting.HEAT_PUMP, Setting.HIGH_DEMAND, Setting.ELECTRIC)
+"""What they are turned to, one after the other, while they are on."""
 
-ATTRIBUTE = "target_temperature"
-"""What is turned and commanded; every thermostat and every water heater has it."""
-
-
-class Plant(Protocol):
-    """The devices of one simulated account, and what can be done to them.
-
-    Attributes:
-        simulator: their cloud.
-        devices: their topics, below the base.
-        tokens: REST paths that grant and renew tokens, and the one that lists the devices.
-    """
-
-    simulator: Simulator
-    sign_in: str
-    listing: str
-
-    @property
-    def devices(self) -> list[str]: ...
-    def truth(self) -> Mapping[str, Mapping[str, Any]]: ...
-    def passed(self) -> list[tuple[str, str, Any]]: ...
-    def turn(self) -> None: ...
-    def value(self, number: int) -> float: ...
-    def faults(self, device: str) -> Any: ...
-    def sign_ins(self) -> int: ...
-    def effects(self) -> Counter[tuple[str, float]]: ...
-    def controls(self, device: str) -> list[tuple[float, float]]: ...
-    def secrets(self) -> set[str]: ...
-    def rest_fault(self, path: str, fault: RestFault | None) -> None: ...
-    def expire_tokens(self) -> None: ...
-    def expire_credentials(self) -> None: ...
-    def rename(self, device: str, name: str) -> None: ...
-    def remove(self, device: str) -> None: ...
-    def add(self) -> str: ...
-    def unplug(self, device: str) -> None: ...
-    def plug_in(self, device: str) -> None: ...
-    def report(self, device: str) -> None: ...
-    def tell(self, device: str, payload: bytes) -> None: ...
-    def frame(self, device: str) -> bytes: ...
-    def leave_out(self, device: str) -> None: ...
-    def look_again(self) -> None: ...
-    def take_over(self, cloud: SimulatedCloud) -> None: ...
-    def policy(self, allows: Callable[[str], bool]) -> None: ...
-    def speed(self, **timing: Any) -> None: ...
+TURNS_A_MODE: Final = 3
+TURNS_ON_OR_OFF: Final = 10
+"""Where there are few values, each has to be over for longer than the timeout before it comes again."""
 
 
-class Navilink:
-    """Water heaters; their set temperature is what moves."""
+class Plant(Simulated):
+    """Water heaters; one frame tells all of how they are."""
 
     sign_in = "/user/sign-in"
     listing = "/device/list"
+    pace = 10.0
+    scaled: Mapping[str, Any] = {"poll_interval": 0.5, "keep_alive": 5}
 
     def __init__(self, devices: int, **options: Any) -> None:
         quick = {"answer": (0.0, 0.02), "notice": (0.05, 0.1), "control_interval": 0.0, "report": 0.0}
-        self.simulator: Any = vendors.load("navilink").simulator(devices, **quick | options)
-        self._turns = 0
-        self._asked = 0.0
+        super().__init__("navilink", devices, **quick | options)
+        for heater in self.simulator.heaters.values():
+            heater.faults.frozen = True
 
     @property
     def devices(self) -> list[str]:
-        return [f"navilink_{mac}" for mac in self.simulator.devices]
+        return [_name(mac) for mac in self.simulator.devices]
 
     def _heater(self, device: str) -> Any:
         return self.simulator.devices[device.removeprefix("navilink_")]
 
     def truth(self) -> Mapping[str, Mapping[str, Any]]:
-        return {f"navilink_{mac}": {ATTRIBUTE: heater.state.setpoint} for mac, heater in self.simulator.heaters.items()}
+        return {_name(mac): _true(heater.state) for mac, heater in self.simulator.heaters.items()}
 
     def passed(self) -> list[tuple[str, str, Any]]:
-        """What commands have set since this was asked last, however short a while it stood."""
         since, self._asked = self._asked, time.monotonic()
         found = []
         for control in reversed(self.simulator.received_controls):
             if control.at < since - 0.2:  # a device takes a moment to obey
                 break
             if control.mode == "dhw-temperature" and control.outcome == "applied":
-                found.append((f"navilink_{control.mac}", ATTRIBUTE, control.param[0] / 2))
-        return found[::-1]
+                found.append((_name(control.mac), ATTRIBUTE, control.param[0] / 2))
+        news, self._news = self._news, []
+        return [*found[::-1], *news]
 
     def turn(self) -> None:
-        """Somebody in the house turns every device to a value that it has not had for long."""
         self._turns += 1
-        for heater in self.simulator.heaters.values():
-            heater.state.setpoint = self.value(self._turns)
+        for number, (mac, heater) in enumerate(self.simulator.heaters.items()):
+            turns = self._turns + 17 * number  # no two alike: nobody may take one for the other
+            heater.state.setpoint = self.value(turns)
+            on = turns // TURNS_ON_OR_OFF % 2 == 0
+            heater.state.setting = HEATING[turns // TURNS_A_MODE % len(HEATING)] if on else Setting.OFF
+            heater.state.layers[UPPER_SENSOR] = 40.0 + turns % 97 * 0.21
+            heater.state.shown_power = 3.0 + turns % 97 * 5.3
+            self._news += [(_name(mac), attribute, value) for attribute, value in _true(heater.state).items()]
 
     def value(self, number: int) -> float:
         return 41.0 + number % 47 * 0.5
@@ -110,44 +74,39 @@ class Navilink:
     def faults(self, device: str) -> Any:
         return self._heater(device).faults
 
+    def silence(self, device: str, *, silent: bool = True) -> None:
+        self.faults(device).silent = silent
+
+    def garble(self, device: str, *, garbled: bool = True) -> None:
+        self.faults(device).garbled = garbled
+
+    def die(self, device: str) -> None:
+        self.faults(device).offline = True
+
+    def puzzle(self, device: str) -> None:
+        self.faults(device).unknown_keys = True
+
     def sign_ins(self) -> int:
-        return int(self.simulator.requests.count(self.sign_in))
+        return self.requests(self.sign_in)
 
     def effects(self) -> Counter[tuple[str, float]]:
-        """How often each value was set, by device, through the cloud."""
         return Counter(
-            (f"navilink_{control.mac}", control.param[0] / 2)
+            (_name(control.mac), control.param[0] / 2)
             for control in self.simulator.received_controls
             if control.mode == "dhw-temperature"
         )
 
     def controls(self, device: str) -> list[tuple[float, float]]:
-        """When a device was set through the cloud, by the monotonic clock, and to what; oldest first."""
         return [
             (control.at, control.param[0] / 2)
             for control in self.simulator.received_controls
-            if control.mode == "dhw-temperature" and f"navilink_{control.mac}" == device
+            if control.mode == "dhw-temperature" and _name(control.mac) == device
         ]
 
     def secrets(self) -> set[str]:
-        """Every token and key that was issued and is known still."""
         grants = self.simulator._grants
         keys = {secret for grant in grants.values() for secret in (grant.secret_key, grant.session_token)}
         return {*self.simulator._access, *self.simulator._refresh, *grants, *keys}
-
-    def rest_fault(self, path: str, fault: RestFault | None) -> None:
-        if fault is None:
-            self.simulator.rest_faults.pop(path, None)
-        else:
-            self.simulator.rest_faults[path] = fault
-
-    def expire_tokens(self) -> None:
-        for account in self.simulator.accounts.values():
-            self.simulator.revoke_tokens(account)
-
-    def expire_credentials(self) -> None:
-        for account in self.simulator.accounts.values():
-            self.simulator.revoke_credentials(account)
 
     def rename(self, device: str, name: str) -> None:
         self._heater(device).name = name
@@ -156,7 +115,9 @@ class Navilink:
         self.simulator.remove(device.removeprefix("navilink_"))
 
     def add(self) -> str:
-        return f"navilink_{self.simulator.add_heater().mac}"
+        heater = self.simulator.add_heater()
+        heater.faults.frozen = True
+        return _name(heater.mac)
 
     def unplug(self, device: str) -> None:
         self.simulator.unplug(device.removeprefix("navilink_"))
@@ -168,21 +129,12 @@ class Navilink:
         self._heater(device).report()
 
     def tell(self, device: str, payload: bytes) -> None:
-        """Whatever it is, in the device's name."""
         mac = device.removeprefix("navilink_")
         self.simulator._publish(f"cmd/52/navilink-{mac}/res", payload)
 
     def frame(self, device: str) -> bytes:
-        """What the device would say now."""
         heater = self._heater(device)
         return bytes(heater._message(Asked("cmd", "", 0x01000003), {"status": heater._status(0x01000003)}))
-
-    def take_over(self, cloud: SimulatedCloud) -> None:
-        """Somebody else connects with the bridge's client id."""
-        broker = cloud.broker(self.simulator.vendor)
-        for client in broker.clients.values():
-            connection = broker.attach(_Nowhere(), principal=client.principal)
-            connection.receive(encode(Connect(client.client_id)))
 
     def leave_out(self, device: str) -> None:
         """It says everything but `ATTRIBUTE` from now on."""
@@ -191,27 +143,17 @@ class Navilink:
     def look_again(self) -> None:
         self.simulator.announce_maintenance()
 
-    def policy(self, allows: Callable[[str], bool]) -> None:
-        allowed = type(self.simulator).may_subscribe
 
-        def may_subscribe(principal: str, client_id: str, topic_filter: str) -> bool:
-            return allowed(self.simulator, principal, client_id, topic_filter) and allows(topic_filter)
-
-        self.simulator.may_subscribe = may_subscribe
-
-    def speed(self, **timing: Any) -> None:
-        for name, value in timing.items():
-            setattr(self.simulator.timing, name, value)
+def _name(mac: str) -> str:
+    return f"navilink_{mac}"
 
 
-class _Nowhere:
-    """A pipe that nobody reads."""
-
-    def write(self, packet: bytes) -> None: ...
-    def close(self) -> None: ...
-    def backlog(self) -> int:
-        return 0
-
-
-PLANTS: dict[str, Callable[..., Plant]] = {"navilink": Navilink}
-"""By vendor."""
+def _true(state: Any) -> dict[str, Any]:
+    off = state.setting is Setting.OFF
+    return {
+        ATTRIBUTE: state.setpoint,
+        "operation_mode": "power_off" if off else state.setting.name.lower(),
+        "power_state": not off,
+        "tank_upper_temperature": state.upper,
+        "power": state.shown_power,
+    }
