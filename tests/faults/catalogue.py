@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trustme
 from faults.trial import Fault, account_says, all_away, device_away, read_only, whatever
+from support import names
 from support.oracle import connected
 from support.plants import ATTRIBUTE
 from support.scene import TIMING
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 
 NAVILINK = ("navilink",)
 MYSA = ("mysa",)
-"""For faults that show differently, or not at all, at one of the vendors; where they concern the house alone, it is
-NaviLink's devices that they are played with.
+"""For faults that show differently, or not at all, at one of the vendors. What concerns the house alone is played with
+NaviLink's devices. Of the others make no sense
+
+    with Mysa       somebody else with its client id at AWS IoT, since each connection has a new one;
+                    a value that is left out, since each is told in three ways
+    with NaviLink   whatever is about the times of observations: none of its frames has one
 """
 
 YEAR = 365 * 86400.0
@@ -71,10 +76,11 @@ async def open_everything(made: Scene) -> None:
     await open_cloud(made)
 
 
-def unresolvable(option: str) -> Any:
+def unresolvable(*options: str) -> Any:
     def inject(made: Scene) -> None:
         account = made.sections["accounts"]["home"]
-        account[option] = account[option].replace(made.cloud.host, "no-such-host.invalid")
+        for option in options:
+            account[option] = account[option].replace(made.cloud.host, "no-such-host.invalid")
 
     return inject
 
@@ -115,6 +121,16 @@ def rest_fault(fault: RestFault | None, *, of: str = "sign_in", look: bool = Fal
         made.notes["faulty since"] = time.monotonic()
         if look:
             made.plant.look_again()
+
+    return inject
+
+
+def refuse_tokens(*, renewals: bool) -> Any:
+    def inject(made: Scene) -> None:
+        made.sections["accounts"]["home"]["sign_ins"] = 4
+        made.plant.rest_fault(made.plant.listing, RestFault(401, {"code": 401, "message": "Unauthorized"}))
+        if not renewals:
+            made.plant.refuse_renewals()
 
     return inject
 
@@ -198,6 +214,32 @@ async def forget_and_start(made: Scene) -> None:
 
 def credentials(made: Scene) -> None:
     made.sections["broker"] |= {"username": "bridge", "password": "the-right-one"}
+
+
+async def nothing_shown(made: Scene) -> None:
+    await asyncio.sleep(2)  # how long it lasts is part of the fault
+    assert not any(sample.shown for sample in made.oracle.samples), "something is shown"
+
+
+def unknown_name(made: Scene) -> None:
+    name = made.notes["name"] = f"broker-{made.lan.port}.invalid"
+    names.ADDRESSES[name] = None
+    made.sections["broker"]["host"] = name
+
+
+def known_name(made: Scene) -> None:
+    names.ADDRESSES[made.notes["name"]] = made.mosquitto.host
+
+
+def trust_another_broker(made: Scene) -> None:
+    path = made.directory / "broker-ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    made.sections["broker"]["tls"] = {"ca_file": str(path)}
+
+
+def trust_the_broker(made: Scene) -> None:
+    assert made.mosquitto.ca_file is not None
+    shutil.copy(made.mosquitto.ca_file, made.directory / "broker-ca.pem")
 
 
 async def mend_password(made: Scene) -> None:
@@ -332,6 +374,33 @@ async def out_of_order(made: Scene) -> None:
         old = made.plant.frame(made.device)
         await asyncio.sleep(LATE)
         made.plant.tell(made.device, old)
+
+
+def own_clock(by: float) -> Any:
+    return device_fault("clock_offset", by)
+
+
+def rest_clock(by: int) -> Any:
+    async def inject(made: Scene) -> None:
+        made.plant.simulator.rest_manners.ahead = by  # type: ignore[attr-defined]
+        await (close_iot if by else open_iot)(made)
+
+    return inject
+
+
+def from_the_future(made: Scene) -> None:
+    """The last that is heard of the device bears the time of tomorrow morning."""
+    silence(made)
+    made.plant.tell_batch(made.device, made.plant.batch(made.device, ahead=8 * 3600.0))  # type: ignore[attr-defined]
+
+
+async def from_the_past(made: Scene) -> None:
+    """What the device measured before it fell silent arrives only now, in pieces."""
+    begin = made.oracle.samples[-1].at
+    for age in range(6, 14):
+        made.plant.tell_batch(made.device, made.plant.batch(made.device, ahead=-age))  # type: ignore[attr-defined]
+        await asyncio.sleep(0.2)  # each of them might wake it up
+    assert not any(made.device in sample.shown for sample in made.oracle.samples if sample.at > begin), "woken up"
 
 
 def clock(by: float, *, silent: bool = False) -> Any:
@@ -503,6 +572,35 @@ def full_disk(made: Scene) -> None:
     made.start_program(RLIMIT_FSIZE=0)
 
 
+def closed_directory(made: Scene) -> None:
+    made.state_directory.mkdir(mode=0o555)
+    made.start_program(powerless=True)
+
+
+def says_closed(made: Scene) -> None:
+    still_running(made)
+    assert "state can not be written" in made.program_log, made.program_log
+    assert not [*made.state_directory.iterdir()], "it was written to"
+
+
+async def kill_while_writing(made: Scene) -> None:
+    await kill(made)
+    kept = made.notes["kept"] = [*made.state_directory.glob("*.json")]
+    assert kept
+    for path in kept:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        path.with_suffix(".4711.new").write_bytes(content[:10])
+
+
+def set_aside(made: Scene) -> None:
+    still_running(made)
+    for path in made.notes["kept"]:
+        assert path.with_suffix(".bad").exists(), f"{path.name} is not set aside"
+        assert f"{path.name} is damaged" in made.program_log
+    few_sign_ins(2)(made)
+
+
 def break_configuration(made: Scene) -> None:
     (made.directory / "config.yaml").write_text("accounts: {this is: [no configuration")
 
@@ -620,6 +718,15 @@ FAULTS: tuple[Fault, ...] = (
         sign=read_only,
         during=truth_is_shown,
         vendors=MYSA,
+    ),
+    Fault(
+        "REST and IoT hosts not resolved",
+        "reason within 5 s",
+        unresolvable("api_url", "iot_host"),
+        at_start=True,
+        sign=account_says("dns"),
+        hold=2,
+        after=few_sign_ins(1),
     ),
     Fault(
         "certificate of REST not trusted",
@@ -761,6 +868,27 @@ FAULTS: tuple[Fault, ...] = (
         recover=7,
     ),
     Fault(
+        "REST refuses every token, sign-ins go through",
+        "reason within 5 s; one sign-in; back by itself",
+        refuse_tokens(renewals=True),
+        lambda made: made.plant.rest_fault(made.plant.listing, None),
+        at_start=True,
+        sign=account_says("refused"),
+        hold=5,
+        recover=7,
+        after=few_sign_ins(1),
+    ),
+    Fault(
+        "REST refuses every token, none is renewed",
+        "four sign-ins, then patience",
+        refuse_tokens(renewals=False),
+        at_start=True,
+        sign=account_says("throttled"),
+        within=15,
+        hold=3,
+        after=few_sign_ins(4),
+    ),
+    Fault(
         "REST takes 3 s for each answer",
         "it is waited for",
         cloud_fault("rest_delay", 3.0),
@@ -899,10 +1027,44 @@ FAULTS: tuple[Fault, ...] = (
         stop_broker,
         start_broker,
         at_start=True,
-        sign=all_away,
+        sign=whatever,
+        during=nothing_shown,
         recover=4,
-        hold=3,
         vendors=NAVILINK,
+    ),
+    Fault(
+        "broker takes connections and never answers, at start",
+        "back by itself",
+        lambda made: made.lan.freeze(),
+        lambda made: made.lan.thaw(),
+        at_start=True,
+        sign=whatever,
+        during=nothing_shown,
+        recover=8,
+        vendors=NAVILINK,
+    ),
+    Fault(
+        "broker's host not resolved at start",
+        "everything within 2 s of its being known",
+        unknown_name,
+        known_name,
+        at_start=True,
+        sign=whatever,
+        during=nothing_shown,
+        recover=4,
+        vendors=NAVILINK,
+    ),
+    Fault(
+        "broker's certificate not trusted at start",
+        "everything within 2 s of its being trusted",
+        trust_another_broker,
+        trust_the_broker,
+        at_start=True,
+        sign=whatever,
+        during=nothing_shown,
+        recover=4,
+        vendors=NAVILINK,
+        options={"broker": {"tls": "server"}},
     ),
     Fault(
         "everything absent at start",
@@ -910,9 +1072,9 @@ FAULTS: tuple[Fault, ...] = (
         close_everything,
         open_everything,
         at_start=True,
-        sign=all_away,
+        sign=whatever,
+        during=nothing_shown,
         recover=7,
-        hold=2,
         slow=True,
         vendors=NAVILINK,
     ),
@@ -987,8 +1149,8 @@ FAULTS: tuple[Fault, ...] = (
         credentials,
         mend_password,
         at_start=True,
-        sign=all_away,
-        hold=2,
+        sign=whatever,
+        during=nothing_shown,
         recover=5,
         options={"broker": {"users": {"oracle": "eyes", "bridge": "another"}}},
         vendors=NAVILINK,
@@ -1259,6 +1421,18 @@ FAULTS: tuple[Fault, ...] = (
         vendors=NAVILINK,
     ),
     Fault(
+        "state_dir can not be written to",
+        "it works, and says so",
+        closed_directory,
+        at_start=True,
+        sign=all_shown,
+        within=15,
+        after=says_closed,
+        options={"stale_after": 30.0},
+        program=True,
+        vendors=NAVILINK,
+    ),
+    Fault(
         "kill -9",
         "unavailable at once; back without a sign-in",
         kill,
@@ -1267,6 +1441,18 @@ FAULTS: tuple[Fault, ...] = (
         within=2,
         recover=10,
         after=few_sign_ins(1),
+        options={"stale_after": 30.0},
+        program=True,
+    ),
+    Fault(
+        "kill -9 within writing, half a file is left",
+        "set aside; back with one sign-in more",
+        kill_while_writing,
+        start_program,
+        sign=all_away,
+        within=2,
+        recover=10,
+        after=set_aside,
         options={"stale_after": 30.0},
         program=True,
     ),
@@ -1332,6 +1518,55 @@ FAULTS: tuple[Fault, ...] = (
         clock(-3.0, silent=True),
         sign=device_away,
         within=5.5,
+    ),
+    Fault(
+        "a device's clock an hour ahead",
+        "nobody notices, nor when it is set",
+        own_clock(3600.0),
+        own_clock(0.0),
+        hold=5,
+        vendors=MYSA,
+    ),
+    Fault(
+        "a device's clock a year ahead",
+        "nobody notices, nor when it is set",
+        own_clock(YEAR),
+        own_clock(0.0),
+        hold=5,
+        vendors=MYSA,
+    ),
+    Fault(
+        "REST's clock an hour ahead, IoT away",
+        "read all the same; fresh when it is set",
+        rest_clock(3600),
+        rest_clock(0),
+        sign=read_only,
+        during=truth_is_shown,
+        hold=4,
+        recover=7,
+        vendors=MYSA,
+    ),
+    Fault(
+        "readings from the future, device silent",
+        "unavailable in time all the same",
+        from_the_future,
+        speak,
+        sign=device_away,
+        within=5.5,
+        others_stay=True,
+        vendors=MYSA,
+    ),
+    Fault(
+        "readings that come late, device silent",
+        "they wake nobody up",
+        silence,
+        speak,
+        sign=device_away,
+        within=5.5,
+        during=from_the_past,
+        others_stay=True,
+        recover=8,
+        vendors=MYSA,
     ),
     Fault(
         "broker loses its power, remembering an earlier moment",

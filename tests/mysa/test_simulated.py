@@ -400,6 +400,10 @@ async def test_the_forms_of_the_service(bench: Bench) -> None:
     assert state["CorrectedTemp"]["t"] > 10**12
     assert isinstance(state["CorrectedTemp"]["v"], str)
     assert state["Rssi"]["v"] == "-1"
+    manners.ahead = 3600
+    later = (await bench.get("/devices/state"))["DeviceStatesObj"][bench.device.id]
+    assert later["CorrectedTemp"]["t"] - state["CorrectedTemp"]["t"] == 3_600_000
+    assert later["Timestamp"] - state["Timestamp"] == 3600
     manners.bare = True
     state = (await bench.get("/devices/state"))["DeviceStatesObj"][bench.device.id]
     assert isinstance(state["CorrectedTemp"], str)

@@ -9,6 +9,8 @@ same code waits, only less long.
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 import resource
 import signal
 import subprocess
@@ -51,6 +53,17 @@ TIMING = Timing(
     broker_limits=Limits(connect=2.0, call=2.0),
 )
 """A tenth or so of everything."""
+
+
+PR_CAPBSET_DROP = 24
+CAP_DAC_OVERRIDE = 1
+
+
+def give_up_override() -> None:
+    """Whatever this process executes from now on is bound by the permissions of files, root's programs included."""
+    system = ctypes.CDLL(None, use_errno=True)
+    if system.prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "the capability to write everywhere can not be given up")
 
 
 @dataclass
@@ -144,12 +157,19 @@ class Scene:
             raise error
         assert not ended_by_itself, "the bridge has ended by itself"
 
-    def start_program(self, **limits: int) -> None:
-        """Start the bridge as a program of its own, with limits of the system (``RLIMIT_...``) on it."""
+    def start_program(self, *, powerless: bool = False, **limits: int) -> None:
+        """Start the bridge as a program of its own.
+
+        Args:
+            powerless: permissions of files bind it, though it be root's.
+            limits: of the system, such as ``RLIMIT_FSIZE``.
+        """
         path = self.directory / "config.yaml"
         path.write_bytes(orjson.dumps(self.sections | {"stale_after": 30}))
 
         def limit() -> None:
+            if powerless and os.geteuid() == 0:
+                give_up_override()
             for name, most in limits.items():
                 resource.setrlimit(getattr(resource, name), (most, most))
 
@@ -158,7 +178,7 @@ class Scene:
                 [sys.executable, "-m", "navibridge", "run", "--config", str(path)],
                 stdout=log,
                 stderr=log,
-                preexec_fn=limit if limits else None,  # noqa: PLW1509 - this process has threads, but none that forks
+                preexec_fn=limit if limits or powerless else None,  # noqa: PLW1509 - this process has threads, but none that forks
             )
 
     async def end_program(self, number: signal.Signals) -> int:

@@ -119,6 +119,9 @@ class Plant(Simulated):
     def sign_ins(self) -> int:
         return self.requests("RespondToAuthChallenge")
 
+    def refuse_renewals(self) -> None:
+        self.simulator.cognito.refresh_seconds = 0.0
+
     def effects(self) -> Counter[tuple[str, float]]:
         return Counter(
             (_name(command.device_id), float(command.cmd["sp"]))

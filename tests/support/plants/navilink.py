@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from support.plants import ATTRIBUTE, Simulated
 
+from navibridge.simulation import RestFault
 from navibridge.vendors.navilink.simulated.appliance import Asked
 from navibridge.vendors.navilink.simulated.physics import UPPER_SENSOR, Setting
 
@@ -88,6 +89,9 @@ class Plant(Simulated):
 
     def sign_ins(self) -> int:
         return self.requests(self.sign_in)
+
+    def refuse_renewals(self) -> None:
+        self.rest_fault("/auth/refresh", RestFault(401, {"code": 401}))
 
     def effects(self) -> Counter[tuple[str, float]]:
         return Counter(

@@ -37,6 +37,7 @@ class RestManners:
         number_texts: numbers of a state are texts.
         bare: values of a state without their times.
         without_names: devices have no name.
+        ahead: seconds that the times of a state are ahead.
     """
 
     list_form: bool = False
@@ -46,6 +47,7 @@ class RestManners:
     number_texts: bool = False
     bare: bool = False
     without_names: bool = False
+    ahead: int = 0
 
 
 class Rejected(Exception):
@@ -173,11 +175,12 @@ class Service:
 
     def _state(self, device: Thermostat) -> dict[str, Any] | None:
         fields, times, at = device.rest_state()
+        ahead = self.manners.ahead
         if device.faults.absent_from_state or not fields:
             return None
         online, since = device.connected
-        state = {name: self._value(name, value, times[name]) for name, value in fields.items()}
-        state |= {"Connected": {"t": since, "v": online}, "Device": device.id, "Timestamp": at, **_BARE}
+        state = {name: self._value(name, value, times[name] + ahead) for name, value in fields.items()}
+        state |= {"Connected": {"t": since, "v": online}, "Device": device.id, "Timestamp": at + ahead, **_BARE}
         return state
 
     def _value(self, name: str, value: Any, at: int) -> Any:
