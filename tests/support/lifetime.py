@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import orjson
 from support.inside import CloudSide, LocalSide
@@ -87,6 +87,8 @@ class Devices:
         members: the devices by id, each with a ``state`` that has a ``setpoint``.
         values: the lowest value and how many there are above it, half a degree apart.
     """
+
+    digits: ClassVar = {ATTRIBUTE: 1}
 
     def __init__(self, simulator: Any, vendor: str, members: Mapping[str, Any], values: tuple[float, int]) -> None:
         self.simulator = simulator
