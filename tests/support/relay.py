@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import socket
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -28,7 +28,11 @@ class Relay:
     """
 
     def __init__(self, target: Callable[[], tuple[str, int]]) -> None:
-        self.port = 0
+        # Bound and never listened on: nobody's outgoing connection takes the port while it is closed to newcomers.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._place.bind((HOST, 0))
+        self.port: int = self._place.getsockname()[1]
         self.frozen = False
         self.lifetime: float | None = None
         self.slowness = 0.0
@@ -43,19 +47,12 @@ class Relay:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+        self._place.close()
 
     async def open(self) -> None:
         """Take connections; on the same port as before."""
-        for _ in range(100):
-            if self._server is not None:
-                return
-            try:
-                self._server = await asyncio.start_server(self._take, HOST, self.port)
-                self.port = self._server.sockets[0].getsockname()[1]
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-                await asyncio.sleep(0.05)  # while it was free, somebody's outgoing connection has taken it for a moment
+        if self._server is None:
+            self._server = await asyncio.start_server(self._take, HOST, self.port, reuse_port=True)
 
     async def close(self) -> None:
         """Refuse newcomers, and cut everybody else."""
