@@ -110,7 +110,7 @@ def read_object(payload: bytes) -> Request:
         raise CommandError(f"not JSON: {error}", code="invalid_json") from error
     if not isinstance(document, dict):
         raise CommandError(
-            f'a JSON object of changes is needed, such as {{"attribute": value}}, not {type(document).__name__}',
+            f'a JSON object of changes is needed, such as {{"attribute": value}}, not {_SORTS[type(document)]}',
             code="invalid_json",
         )
     changes = {key: value for key, value in document.items() if key not in ("id", "transaction", "ttl")}
@@ -139,6 +139,10 @@ def read_value(attribute: str, payload: bytes) -> Request:
                 code="invalid_value",
             )
     return Request({attribute: given})
+
+
+_SORTS: Final = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "a flag", type(None): "null"}
+"""What stands where an object should."""
 
 
 def _text(payload: bytes) -> str:

@@ -16,6 +16,7 @@ no I/O, no clock, no event loop.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -326,8 +327,8 @@ def _number(given: object) -> float | None:
 
 
 def _shown(given: object) -> str:
-    """What was given, short enough for a log line and a result document."""
-    text = repr(given)
+    """What was given, as JSON has it, short enough for a log line and a result document."""
+    text = repr(given) if isinstance(given, str) else json.dumps(given, ensure_ascii=False, default=repr)
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - a line's worth
 
 
