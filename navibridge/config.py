@@ -777,6 +777,8 @@ def _checked(
         everywhere = [".".join(option) for option in _option_paths(Config)]
         problems = []
         for found in error.errors(include_url=False, include_input=False):
+            if found["type"] == "default_factory_not_called":
+                continue  # follows from another one
             below = tuple(str(name) for name in found["loc"])
             node = sources.look(tree, (*path, *below))
             if not (isinstance(node, Text) and node.broken):

@@ -204,7 +204,7 @@ def read_config(path: Path, source: str, words: Mapping[str, Text], problems: li
     Raises:
         ConfigError: the file can not be understood at all.
     """
-    return _Reader(path, source, problems, _Secrets(path.with_name("secrets.yaml"), problems), words).document()
+    return _Reader(path, source, problems, _Secrets(path.parent / "secrets.yaml", problems), words).document()
 
 
 class _Secrets:

@@ -725,6 +725,17 @@ def test_a_password_that_a_hole_tells_is_warned_about_without_showing_it(place: 
     assert password not in told.replace("config.yaml", "").replace("longer one", "").split()
 
 
+def test_what_follows_from_a_mistake_is_no_other(place: Path) -> None:
+    (told,) = problems_of(place, f"{ACCOUNT}broker: {{host: 'mqtt://x'}}\n")
+    assert "broker.host" in told
+
+
+@pytest.mark.parametrize("path", [".", "..", "/"])
+def test_a_directory_is_no_configuration(path: str) -> None:
+    with pytest.raises(ConfigError, match="can not be read: Is a directory"):
+        config.load(Path(path), vendors=SETTINGS.__getitem__, vendor_names=SETTINGS.keys(), environ={})
+
+
 def test_a_strange_env_file_is_a_warning(place: Path) -> None:
     (place / ".env").write_text("# fine\n\nACME_EMAIL=a@b.example\r\nACME_PASSWORD='it's\nnot an assignment\n")
     loaded = load(place)
