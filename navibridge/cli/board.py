@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from collections import deque
 from contextlib import suppress
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 REDRAW: Final = 0.5
 """Seconds between two looks at the clock, for the ages; what changes is shown at once."""
+
+NARROWEST: Final = 60
+"""Columns; on a terminal with fewer, lines can be read and a table can not."""
 
 MOST_VALUES: Final = 8
 """Values shown of one device."""
@@ -84,7 +88,7 @@ class Board:
         Raises:
             LinkError: the broker is gone.
         """
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and shutil.get_terminal_size().columns >= NARROWEST:
             await self._draw(observer)
         else:
             await self._print(observer)

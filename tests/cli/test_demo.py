@@ -223,9 +223,10 @@ def test_the_stage_is_bare_when_it_is_left(home: Path) -> None:
         socket.create_connection(("127.0.0.1", port))
 
 
-def test_on_a_terminal_there_is_a_live_table(home: Path) -> None:
+def on_a_terminal(home: Path, columns: int) -> str:
+    """What the demo shows on a terminal of that width, without the movements."""
     parent, child = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "160", "LINES": "50"}
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": str(columns), "LINES": "50"}
     process = subprocess.Popen(
         [*COMMAND, "demo", *HEATERS, "--for", "3"], cwd=home, env=environment, stdout=child, stderr=child
     )
@@ -236,7 +237,17 @@ def test_on_a_terminal_there_is_a_live_table(home: Path) -> None:
             shown += part
     os.close(parent)
     assert process.wait(20) == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+
+
+def test_on_a_narrow_terminal_there_are_lines(home: Path) -> None:
+    text = on_a_terminal(home, 40)
+    assert any(f"{JSON}: mode eco, target temperature" in line for line in text.splitlines())
+    assert "│" not in text
+
+
+def test_on_a_terminal_there_is_a_live_table(home: Path) -> None:
+    text = on_a_terminal(home, 160)
     assert "Stop with Ctrl-C." in text
     line = next(line for line in text.splitlines() if JSON in line and "mode eco" in line)
     assert [cell.strip() for cell in line.split("│")][1:4] == [JSON, "Garage heat pump", "online"]
