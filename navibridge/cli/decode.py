@@ -76,7 +76,7 @@ def _source(text: str | None, file: Path | None) -> bytes:
             return file.read_bytes()
         if text is not None and text != "-":
             return text.encode(errors="surrogateescape")
-        return sys.stdin.buffer.read()
+        return b"" if sys.stdin is None else sys.stdin.buffer.read()  # None where the shell has closed it
     except OSError as error:
         fail(f"{file or 'standard input'} can not be read: {error.strerror or error}")
 

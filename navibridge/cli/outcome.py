@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import typer
 import typer.core
@@ -15,6 +16,10 @@ from navibridge.errors import AuthError, CommandError, ConfigError, FrameError, 
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+
+_NO_OUTPUT: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""A full disk, or a terminal that has gone."""
 
 
 class Code(IntEnum):
@@ -38,6 +43,8 @@ class Program(typer.core.TyperGroup):
             cause = first(error)
             if isinstance(cause, NavibridgeError):
                 fail(words(cause), code_of(cause))
+            if isinstance(cause, OSError) and cause.errno in _NO_OUTPUT:
+                fail(f"what was to be printed can not be written: {cause.strerror}")
             raise cause from None
 
 
@@ -94,7 +101,7 @@ def fail(text: str, code: Code = Code.FAILED) -> NoReturn:
 
 
 def until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Run what goes on until it is told to stop, by Ctrl-C or SIGTERM; that is a regular end, exit code 0."""
+    """Run until told to stop, by Ctrl-C, SIGTERM or the closing of the terminal: a regular end, exit code 0."""
     import asyncio
 
     try:
@@ -124,8 +131,9 @@ async def _stoppable(work: Coroutine[Any, Any, Any]) -> Any:
 
     task = asyncio.current_task()
     if task is not None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await work
 
 

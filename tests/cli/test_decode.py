@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from support.navilink import PACKED_EXAMPLE, SAMPLES, sample
-from support.program import invoke
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from support.program import COMMAND, invoke
 
 STATUS = sample("mqtt_status_response")["payload"]
 TEXT = json.dumps(STATUS)
@@ -141,3 +141,16 @@ def test_people_see_errors_and_go_on() -> None:
 @pytest.mark.parametrize(("payload", "said"), [("00", "1 byte of no known form"), ("0001", "2 bytes of no known form")])
 def test_one_is_not_many(payload: str, said: str) -> None:
     assert f"error: {said}" in invoke("decode", "navilink", payload).out
+
+
+def test_without_standard_input_there_is_nothing_to_decode() -> None:
+    closed = [sys.executable, "-c", "import os, sys; os.close(0); os.execv(sys.executable, sys.argv[1:])", *COMMAND]
+    ended = subprocess.run([*closed, "decode", "mysa"], capture_output=True, text=True, check=False, timeout=30)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "error: there is nothing to decode\n", "")
+
+
+def test_a_full_disk_is_said_and_not_a_traceback() -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run([*COMMAND, "schema"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=30)
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == "navibridge: what was to be printed can not be written: No space left on device\n"

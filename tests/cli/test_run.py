@@ -52,7 +52,7 @@ def bridge(home: Path) -> Iterator[Running]:
 # ------------------------------------------------------------------------------------------------------- start and stop
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_told_to_stop_it_says_offline_and_ends_well(
     house: object, home: Path, mosquitto: Mosquitto, number: signal.Signals
 ) -> None:
