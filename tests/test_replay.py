@@ -144,6 +144,9 @@ async def test_the_program_replays_to_a_broker_beside_the_bridge(
         ended = await invoked("replay", "cap.jsonl", "--base-topic", "other")
         assert ended.code == 4
         assert "choose another --base-topic" in ended.err
+        ended = await invoked("replay", "cap.jsonl", "--base-topic", "a/+/b")
+        assert ended.code == 2
+        assert "--base-topic: broker.base_topic: given 'a/+/b', allowed: a topic without wildcards" in ended.err
 
 
 def test_what_can_not_be_captured_or_replayed_is_said(home: Path, clouds: Clouds) -> None:

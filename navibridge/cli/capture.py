@@ -196,8 +196,9 @@ def replay(
     Its messages are the same, in the same order, at any speed. They stay on the broker: `navibridge clean --all` with
     the same base topic clears them.
     """
-    settings = load_quietly(context, config, broker)
-    topic = base_topic or f"{settings.broker.base_topic}-replay"
+    flags = None if base_topic is None else {"--base-topic": {"broker.base_topic": base_topic}}
+    settings = load_quietly(context, config, broker, flags)
+    topic = settings.broker.base_topic if flags else f"{settings.broker.base_topic}-replay"
     once(_replay(settings, _opened(file), topic, speed, discovery=discovery))
 
 

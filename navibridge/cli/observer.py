@@ -397,7 +397,7 @@ async def _running(
     except LinkError as error:
         if not config.accounts:
             raise
-        note(f"{error}; asking the cloud directly")
+        note(f"asking the cloud directly: {error}")
         return None
     if not config.accounts:
         raise no_bridge(config)

@@ -80,12 +80,17 @@ def load(
 
 
 def load_quietly(
-    context: typer.Context, config: str | None, broker: str | None, *, need_account: bool = False
+    context: typer.Context,
+    config: str | None,
+    broker: str | None,
+    flags: Mapping[str, Mapping[str, object]] | None = None,
+    *,
+    need_account: bool = False,
 ) -> Config:
     """The configuration for a command that is no bridge: its log stays silent but for what needs a person."""
     from navibridge import log
 
-    loaded = load(context, config, broker_flag(broker), need_account=need_account)
+    loaded = load(context, config, broker_flag(broker) | {**(flags or {})}, need_account=need_account)
     for warning in loaded.warnings:
         note(f"warning: {warning}")
     level = loaded.config.log.level if loaded.config.log.level == "debug" else "error"

@@ -97,7 +97,7 @@ def simulated_cloud(chosen: list[Simulator], *, ca_path: Path | None = None) -> 
     try:
         return SimulatedCloud(chosen, ca_path=ca_path)
     except OSError as error:
-        raise NavibridgeError(f"the certificate can not be written: {error}") from error
+        raise NavibridgeError(f"the certificate can not be written in {error.filename}: {error.strerror}") from error
 
 
 @asynccontextmanager
