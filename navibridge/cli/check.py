@@ -126,7 +126,7 @@ async def _check_account(config: Config, name: str, findings: Findings, limit: f
     steps = [f"{name}: {step}" for step in ("sign-in", "devices", "cloud link")]
     if not reachable:
         for step in steps:
-            findings.skipped(step, "its servers have to be reached first")
+            findings.skipped(step, "what is wrong with its servers comes first")
         return
     await _check_session(config, name, findings, steps, limit)
 
