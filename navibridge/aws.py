@@ -18,6 +18,7 @@ import asyncio
 import functools
 import logging
 import time
+import weakref
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
@@ -89,6 +90,7 @@ class Limits:
         queue: messages kept for a consumer that is behind; beyond it the oldest are dropped.
         in_flight: SUBSCRIBE packets sent before the first is answered.
         abandoned: attempts given up that the library still holds on to, each with a file descriptor.
+        reconnect: before the library would connect again by itself; long before then it has been told not to.
     """
 
     opening: float = 15.0
@@ -100,6 +102,7 @@ class Limits:
     queue: int = 10_000
     in_flight: int = 64
     abandoned: int = 8
+    reconnect: int = 10
 
 
 LIMITS: Final = Limits()
@@ -290,6 +293,7 @@ class CloudLink:
             username,
             arrived=functools.partial(post, self._arrived),
             lost=functools.partial(post, self._lost),
+            reconnect=self._limits.reconnect,
         )
         try:
             client = self._library(options)
@@ -389,7 +393,6 @@ class CloudLink:
             return
         self._end = _link_error(self.endpoint, error)
         logger.debug("%s: link lost: %s", self.endpoint, self._end)
-        # Not disconnected: a 3.1.1 connection would wait for the end of its reconnect delay to do so.
         client.drop()
         self._fail_waiters()
         self._news.set()
@@ -464,8 +467,6 @@ def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
 
 # The library's two clients, made alike --------------------------------------------------------------------------------
 
-_RECONNECT_SECONDS: Final = 60
-"""The library's delay before it reconnects by itself, long enough that we have let go of it before."""
 _OPERATION_SECONDS: Final = 60
 """After which the library forgets a message that nobody acknowledges; longer than all our own limits."""
 _PING_SECONDS: Final = 10.0
@@ -483,6 +484,7 @@ class _Options:
     username: str | None
     arrived: Callable[[str, bytes], None]
     lost: Callable[[AwsCrtError], None]
+    reconnect: int
 
 
 class _ConnectRefused(Exception):
@@ -511,6 +513,13 @@ class _Mqtt3:
 
     def __init__(self, options: _Options) -> None:
         endpoint, will = options.endpoint, options.will
+
+        def interrupted(connection: Any, error: AwsCrtError, **_: object) -> None:
+            # Here on the library's own thread: what is published until we hear of the end, the library would keep, and
+            # send when it reconnects by itself, a minute later and in the place of the link that stands by then.
+            connection.disconnect()
+            options.lost(error)
+
         self._connection = mqtt_connection_builder.websockets_with_custom_handshake(
             options.sign,
             endpoint=endpoint.host,
@@ -522,12 +531,12 @@ class _Mqtt3:
             ping_timeout_ms=_ping_ms(endpoint),
             tcp_connect_timeout_ms=int(_TCP_SECONDS * 1000),
             protocol_operation_timeout_ms=_OPERATION_SECONDS * 1000,
-            reconnect_min_timeout_secs=_RECONNECT_SECONDS,
-            reconnect_max_timeout_secs=_RECONNECT_SECONDS,
+            reconnect_min_timeout_secs=options.reconnect,
+            reconnect_max_timeout_secs=options.reconnect,
             will=mqtt.Will(will.topic, mqtt.QoS(will.qos), will.payload, retain=False) if will else None,
             username=options.username,
             enable_metrics_collection=False,
-            on_connection_interrupted=lambda error, **_: options.lost(error),
+            on_connection_interrupted=interrupted,
             **_trust(endpoint),
         )
         self._connection.on_message(lambda topic, payload, **_: options.arrived(topic, payload))
@@ -552,7 +561,7 @@ class _Mqtt3:
         return future
 
     def drop(self) -> None:
-        """Let go: the library ends a connection that nobody refers to any more."""
+        """Let go: an attempt can not be broken off, and a connection that broke has been told to stay so."""
 
     def subscribe(self, filters: Sequence[str], qos: int) -> Future[Any]:
         future: Future[Any]
@@ -603,9 +612,6 @@ class _Mqtt5:
             else:
                 attempt.set_exception(data.exception)
 
-        def disconnected(data: mqtt5.LifecycleDisconnectData) -> None:
-            options.lost(data.exception)
-
         def ended(_: mqtt5.LifecycleStoppedData) -> None:
             if not attempt.done():
                 attempt.set_exception(_ConnectRefused("broken off"))
@@ -628,14 +634,15 @@ class _Mqtt5:
             ),
             session_behavior=mqtt5.ClientSessionBehaviorType.CLEAN,
             offline_queue_behavior=mqtt5.ClientOperationQueueBehaviorType.FAIL_ALL_ON_DISCONNECT,
-            min_reconnect_delay_ms=_RECONNECT_SECONDS * 1000,
-            max_reconnect_delay_ms=_RECONNECT_SECONDS * 1000,
+            min_reconnect_delay_ms=options.reconnect * 1000,
+            max_reconnect_delay_ms=options.reconnect * 1000,
+            retry_jitter_mode=mqtt5.ExponentialBackoffJitterMode.NONE,
             ping_timeout_ms=_ping_ms(endpoint),
             ack_timeout_sec=_OPERATION_SECONDS,
             on_publish_callback_fn=lambda data: options.arrived(data.publish_packet.topic, data.publish_packet.payload),
             on_lifecycle_event_connection_success_fn=succeeded,
             on_lifecycle_event_connection_failure_fn=failed,
-            on_lifecycle_event_disconnection_fn=disconnected,
+            on_lifecycle_event_disconnection_fn=functools.partial(_disconnected, weakref.ref(self), options.lost),
             on_lifecycle_event_stopped_fn=ended,
         )
         self._client = mqtt5_client_builder.websockets_with_custom_handshake(
@@ -680,6 +687,15 @@ class _Mqtt5:
         code = puback.reason_code if puback is not None else None
         if code is not None and code >= mqtt5.PubackReasonCode.UNSPECIFIED_ERROR:
             raise LinkError(f"the cloud did not take the message: {code.name}", reason="publish_refused")
+
+
+def _disconnected(
+    client: weakref.ref[_Mqtt5], lost: Callable[[AwsCrtError], None], data: mqtt5.LifecycleDisconnectData
+) -> None:
+    """A client of MQTT 5 lost its connection; it is told at once not to reconnect, as the one of 3.1.1 is."""
+    if (known := client()) is not None:
+        known.drop()
+    lost(data.exception)
 
 
 def _started(operation: Callable[[Any], Future[Any]], packet: object) -> Future[Any]:

@@ -7,6 +7,7 @@ import gc
 import logging
 import socket
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,6 +172,32 @@ async def test_who_waits_is_told_at_once_when_the_link_breaks(
         with pytest.raises(LinkError) as raised:
             await waiting
     assert raised.value.reason == "closed"
+
+
+class Unhurried(CloudLink):
+    """A link whose event loop has much to do: it hears of the end a while after the library has."""
+
+    heard = 0
+
+    def _lost(self, error: Any) -> None:
+        self.heard += 1
+        self._loop.call_later(0.3, super()._lost, error)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+async def test_what_is_published_on_a_broken_link_is_never_sent_later(
+    to: Endpoint, box: Postbox, cloud: SimulatedCloud, wait: bool
+) -> None:
+    limits = replace(QUICK, reconnect=1)
+    link = await Unhurried.open(to, "me", box.credentials, limits=limits)
+    cloud.drop_all()
+    await until(lambda: link.heard)
+    with suppress(LinkError):
+        await link.publish("post/1", b"too late", wait=wait)
+    await until(lambda: link._client is None)
+    # The library keeps its promise by then, or breaks it: its delay has passed several times.
+    await asyncio.sleep(3 * limits.reconnect)
+    assert (cloud.counts.upgrades, box.posted) == (1, [])
 
 
 async def test_who_waits_is_told_when_the_link_is_closed(to: Endpoint, box: Postbox, cloud: SimulatedCloud) -> None:
