@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from faults import table
+from faults.catalogue import FAULTS
+from faults.endurance import LONG
 
 from navibridge import config, vendors
 from navibridge.topics import Topics
@@ -72,3 +75,10 @@ def test_configurations_are_yaml() -> None:
     assert len(CONFIGURATIONS) >= 2
     for text in CONFIGURATIONS:
         assert yaml.compose(text)
+
+
+def test_the_table_of_the_faults_has_those_that_there_are() -> None:
+    faults, figures = table.told(README)
+    assert faults == {(fault.name, fault.promise) for fault in FAULTS}
+    assert figures == {*LONG}
+    assert "broken" not in table.written(README).lower(), "a promise that is broken is not to be forgotten"

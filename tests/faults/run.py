@@ -1,6 +1,7 @@
 """All faults, played through, as a table: `make faults`, or ``python tests/faults/run.py WORD...`` for some of them.
 
-A word is part of a fault's name, or the name of a vendor.
+A word is part of a fault's name, or the name of a vendor. With ``--readme`` all of them are played, and the README's
+table is written anew.
 """
 
 from __future__ import annotations
@@ -11,29 +12,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from faults import table
 from faults.catalogue import FAULTS
 from faults.endurance import LONG
 from faults.trial import cases, play_all
 from support.plants import VENDORS
 
-if TYPE_CHECKING:
-    from faults.trial import Outcome
-
-
-def row(outcome: Outcome) -> str:
-    verdict = "kept" if outcome.kept else "BROKEN"
-    return (
-        f"{outcome.fault.name:<58} {outcome.vendor:<8} {outcome.fault.promise:<70} {seconds(outcome.noticed):>8} "
-        f"{seconds(outcome.recovered):>8}   {verdict}"
-    )
-
-
-def seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} s"
+README_OPTION: Final = "--readme"
+README: Final = Path(__file__).parent.parent.parent / "README.md"
+BROKEN: Final = "BROKEN"
 
 
 def say(text: str) -> None:
@@ -41,9 +32,9 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def endure(words: list[str], directory: Path) -> int:
-    """What shows only in numbers, one after the other; how many promises were broken."""
-    broken = 0
+def endure(words: list[str], directory: Path) -> dict[str, str]:
+    """What shows only in numbers, one after the other, and what came of each."""
+    figures = {}
     for name, run in LONG.items():
         if words and not any(word.lower() in name for word in words):
             continue
@@ -51,13 +42,15 @@ def endure(words: list[str], directory: Path) -> int:
         try:
             what = asyncio.run(run(directory / name.replace(" ", "_")))
         except AssertionError as error:
-            broken += 1
-            what = f"BROKEN: {error}"
-        say(f"{name:<32} {what} ({time.monotonic() - began:.0f} s)")
-    return broken
+            what = f"{BROKEN}: {error}"
+        figures[name] = f"{what} ({time.monotonic() - began:.0f} s)"
+        say(f"{name:<32} {figures[name]}")
+    return figures
 
 
 def main(words: list[str]) -> int:
+    readme = README_OPTION in words
+    words = [] if readme else words
     logging.getLogger("navibridge").setLevel(logging.CRITICAL)
     vendors = [word for word in words if word in VENDORS]
     parts = [word.lower() for word in words if word not in VENDORS]
@@ -66,18 +59,20 @@ def main(words: list[str]) -> int:
         for fault, vendor in cases(FAULTS)
         if (not vendors or vendor in vendors) and (not parts or any(part in fault.name.lower() for part in parts))
     ]
-    say(f"{'fault':<58} {'vendor':<8} {'promise':<70} {'noticed':>8} {'back':>8}   verdict")
+    say(table.HEAD)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="navibridge-faults-") as directory:
-        outcomes = asyncio.run(play_all(chosen, Path(directory), told=lambda outcome: say(row(outcome))))
+        outcomes = asyncio.run(play_all(chosen, Path(directory), told=lambda outcome: say(table.row(outcome))))
         broken = [outcome for outcome in outcomes if not outcome.kept]
         for outcome in broken:
             say(f"\n{outcome.fault.name}, {outcome.vendor}:")
             for problem in outcome.problems:
                 say(f"    {problem}")
         say(f"\n{len(outcomes)} faults in {time.monotonic() - began:.0f} s, {len(broken)} promises broken\n")
-        worn = endure(words, Path(directory))
-    return 1 if broken or worn else 0
+        figures = endure(words, Path(directory))
+    if readme:
+        table.put(README, table.markdown(outcomes, figures))
+    return 1 if broken or any(what.startswith(BROKEN) for what in figures.values()) else 0
 
 
 if __name__ == "__main__":
