@@ -10,18 +10,19 @@ import asyncio
 import base64
 import functools
 import hashlib
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import pytest
 import trustme
-
-from navibridge.demo.broker import OPEN, Broker
+from support import embedded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -124,7 +125,6 @@ class Mosquitto:
         self._extra = extra
         self._fixed_port = port is not None
         self._runner: Runner | None = None
-        self._embedded = Broker()
         directory.mkdir(parents=True, exist_ok=True)
         if tls:
             self._make_certificates()
@@ -168,8 +168,8 @@ class Mosquitto:
         """Stop and start; everything is forgotten unless ``keep``."""
         await self.stop()
         if not keep:
-            (self._directory / "mosquitto.db").unlink(missing_ok=True)
-            self._embedded = Broker()
+            for kept in ("mosquitto.db", embedded.KEPT):
+                (self._directory / kept).unlink(missing_ok=True)
         await self.start()
 
     def pause(self) -> None:
@@ -210,13 +210,18 @@ class Mosquitto:
     def _make_runner(self, config: Path) -> Runner:
         match kind():
             case "process":
-                return _Process(config)
+                path = program()
+                assert path is not None
+                return _Process([path, "-c", str(config)], self._directory)
             case "container":
                 return _Container(config)
             case "embedded":
                 if self._tls or self._acl or self._extra or self.websocket_port:
                     pytest.skip("needs a real Mosquitto; only the embedded broker is here")
-                return _Embedded(self._embedded, self.port, self.users)
+                if self.users:
+                    (self._directory / embedded.PASSWORDS).write_text(json.dumps(self.users))
+                command = [sys.executable, embedded.__file__, str(self.port), str(self._directory)]
+                return _Process(command, self._directory)
 
     def _configuration(self) -> list[str]:
         """The lines of mosquitto.conf."""
@@ -275,16 +280,15 @@ def _password_hash(password: str) -> str:
 
 
 class _Process:
-    def __init__(self, config: Path) -> None:
-        self._config = config
+    def __init__(self, command: Sequence[str], directory: Path) -> None:
+        self._command = command
+        self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        path = program()
-        assert path is not None
         # Configuration errors come before the log file is open, so both end up in one place.
-        with (self._config.parent / "mosquitto.log").open("ab") as log:
-            self._process = subprocess.Popen([path, "-c", str(self._config)], stdout=log, stderr=log)  # noqa: ASYNC220 - forks at once
+        with (self._directory / "mosquitto.log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)  # noqa: ASYNC220 - forks at once
 
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -327,32 +331,6 @@ class _Container:
     async def stopped(self) -> None:
         await asyncio.to_thread(self._container.get_wrapped_container().wait)
         await asyncio.to_thread(self._container.stop)
-
-
-class _Embedded:
-    """The embedded broker in the place of Mosquitto. It can be stopped and started, but not paused."""
-
-    def __init__(self, broker: Broker, port: int, users: Mapping[str, str]) -> None:
-        self._broker = broker
-        self._port = port
-        self._listening = False
-        if users:
-            broker.rules = type(OPEN)(passwords=users)
-
-    async def start(self) -> None:
-        await self._broker.listen(HOST, self._port)
-        self._listening = True
-
-    def alive(self) -> bool:
-        return self._listening
-
-    def send_signal(self, number: signal.Signals) -> None:
-        if number == signal.SIGSTOP:
-            pytest.skip("the embedded broker can not be paused; needs a real Mosquitto")
-
-    async def stopped(self) -> None:
-        self._listening = False
-        await self._broker.close()
 
 
 @asynccontextmanager
