@@ -15,6 +15,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import deque
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import aiomqtt
 import orjson
 from support.belongings import Belongings
+from support.lifetime import make_forgetful
 from support.mosquitto import Mosquitto
 from support.oracle import Consumer
 from support.relay import Relay
@@ -237,6 +239,8 @@ class Soak:
         async with context():
             await asyncio.sleep(length)
         await self.alive(LIVE_AGAIN, f"{self.fault} for {length:.0f} s")
+        for line in (self.lan, self.rest, self.iot):
+            line.bury()
         self.fault = ""
 
     async def command(self) -> None:
@@ -298,6 +302,7 @@ async def standing(directory: Path, chance: random.Random) -> AsyncIterator[Soak
     """Everything, with a bridge that has been started."""
     heaters: Any = vendors.load("navilink").simulator(2, dialects=("json", "binary"), control_interval=0.0)
     thermostats: Any = vendors.load("mysa").simulator(3)
+    make_forgetful(heaters, thermostats)
     simulators = {"home": heaters, "cabin": thermostats}
     async with AsyncExitStack() as stack:
         cloud = await stack.enter_async_context(SimulatedCloud((heaters, thermostats)))
@@ -325,6 +330,8 @@ async def standing(directory: Path, chance: random.Random) -> AsyncIterator[Soak
         settings = checked.model_copy(update={"stale_after": STALE_AFTER, "accounts": scaled})
         bridge = Bridge(settings, Store(directory / "state"), timing=TIMING)
         consumer = Consumer(mosquitto)
+        consumer.seen = deque(maxlen=0)
+        consumer.verdicts = deque(maxlen=0)
         running = [
             asyncio.create_task(consumer.run(), name="consumer"),
             asyncio.create_task(bridge.run(), name="bridge under test"),
@@ -397,7 +404,8 @@ def main() -> int:
     parser.add_argument("--csv", type=Path, default=Path("soak.csv"))
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    logging.getLogger("navibridge").setLevel(logging.CRITICAL)
+    for name in ("navibridge", "mqtt"):  # what is broken on purpose is no news
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with given.csv.open("w", newline="", encoding="utf-8") as table:
         return 1 if asyncio.run(soak(given.minutes, table, seed=given.seed)) else 0
 

@@ -18,7 +18,7 @@ class Belongings:
     Attributes:
         tasks: of the running loop, by name without numbers.
         descriptors: open files and sockets.
-        threads: Python's.
+        threads: Python's, without those of the loop's own pool: it has few, and keeps them.
         blocks: of memory, whatever their size; exact, and the same for the same run.
         resident: MB, as the system counts them.
     """
@@ -37,7 +37,7 @@ class Belongings:
         return cls(
             tasks(),
             len([*Path("/proc/self/fd").iterdir()]),
-            threading.active_count(),
+            sum(not thread.name.startswith("asyncio_") for thread in threading.enumerate()),
             sys.getallocatedblocks(),
             pages * 4096 / 1e6,
         )

@@ -227,11 +227,7 @@ class Lifetime:
         thermostats: Any = vendors.load("mysa").simulator(
             1, **clock, tick=60.0, speed=PACE, status=POLL * PACE, record=POLL, batch_minutes=60
         )
-        for simulator in (heaters, thermostats):  # what they remember for tests would grow for weeks
-            simulator.requests = deque(maxlen=0)
-        heaters.received_controls = deque(maxlen=100)
-        thermostats.received_commands = deque(maxlen=100)
-        thermostats.received_messages = deque(maxlen=0)
+        make_forgetful(heaters, thermostats)
         self.accounts = {
             HEATERS: Devices(heaters, "navilink", heaters.devices, (41.0, 47)),
             THERMOSTATS: Devices(thermostats, "mysa", thermostats.thermostats, (8.0, 40)),
@@ -414,6 +410,15 @@ class Lifetime:
             self.sign_ins[HEATERS].append(self.now)
         elif request.headers.get("x-amz-target", "").endswith("RespondToAuthChallenge"):
             self.sign_ins[THERMOSTATS].append(self.now)
+
+
+def make_forgetful(heaters: Any, thermostats: Any) -> None:
+    """Let simulated clouds not remember what they were asked for: it would grow for weeks."""
+    for simulator in (heaters, thermostats):
+        simulator.requests = deque(maxlen=0)
+    heaters.received_controls = deque(maxlen=100)
+    thermostats.received_commands = deque(maxlen=100)
+    thermostats.received_messages = deque(maxlen=0)
 
 
 class _Nobody:

@@ -77,6 +77,12 @@ class Relay:
         """New connections pass again; the old ones stay dead."""
         self.frozen = False
 
+    def bury(self) -> None:
+        """Let the dead ones end at last: whoever was at one has given it up by now, and it takes memory."""
+        for line in tuple(self._lines):
+            if line.dead:
+                line.cut()
+
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         line = _Line(self, writer)
