@@ -30,7 +30,7 @@ from support.lifetime import make_forgetful
 from support.mosquitto import Mosquitto
 from support.oracle import Consumer
 from support.relay import Relay
-from support.scene import POLL, TIMING
+from support.scene import TIMING
 
 from navibridge import config, vendors
 from navibridge.bridge import Bridge
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 EVERY: Final = 5.0
 """Seconds between two rows."""
 
+POLL: Final = 0.5
 STALE_AFTER: Final = 10.0
+"""Seconds; a real house has more of them."""
+
 LIVE_AGAIN: Final = 60.0
 """Seconds after a fault by which every device has to be live; some wait for half a minute, whatever the pace."""
 
