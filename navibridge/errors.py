@@ -25,6 +25,7 @@ OTHERWISE: Final = "Nothing at first; should it last, `navibridge check` finds o
 
 ADVICE: Final = {
     "dns": "Check the network's name server and the spelling of the host name.",
+    "declined": "Nothing, it is tried again; if it lasts, the service has changed: look for a new release.",
     "refused": "Check host and port, and whether a firewall is in between.",
     "unreachable": "Check this machine's network.",
     "timeout": "Check this machine's network; outages of the service pass by themselves.",

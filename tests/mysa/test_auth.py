@@ -170,7 +170,7 @@ async def test_a_token_refused_too_early_is_replaced_once(desk: Desk) -> None:
     desk.sim.rest_faults["/users"] = RestFault(401, sample("error_401"))
     with pytest.raises(LinkError) as caught:
         await auth.call("GET", "/users")
-    assert caught.value.reason == "refused"
+    assert caught.value.reason == "declined"
     assert desk.asked() == ["/users", "InitiateAuth", "/users"], "and not again and again"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.home import Home
+from support.relay import Relay
 from support.waiting import until
 
 from navibridge import vendors
@@ -619,6 +620,15 @@ async def test_settings_are_written_at_the_rest_service_and_the_device_is_told(t
             await home.session.send(device, {"lock": False})
 
 
+async def test_a_setting_that_never_came_to_the_service_was_not_refused_by_it(tmp_path: Path) -> None:
+    async with street(tmp_path, V2) as it, Relay(lambda: (it.cloud.host, it.cloud.port)) as line:
+        home = it.home(api_url=f"https://{it.cloud.host}:{line.port}")
+        await home.up()
+        await line.close()
+        with pytest.raises(TimeoutError, match="connection refused"):
+            await home.session.send(home.device(), {"lock": True})
+
+
 async def test_a_question_asks_both_paths(tmp_path: Path) -> None:
     async with street(tmp_path, V2, status=60.0) as it:
         home = it.home()
@@ -643,7 +653,7 @@ async def test_the_token_after_the_word_bearer(tmp_path: Path) -> None:
     async with street(tmp_path, V2) as it:
         error = await it.home(authorization="bearer").ended()
         assert isinstance(error, LinkError)
-        assert error.reason == "refused"
+        assert error.reason == "declined"
         it.sim.rest_manners.bearer = True
         await it.home(authorization="bearer").up()
 

@@ -200,7 +200,7 @@ async def test_a_refused_token_is_refreshed_once_and_the_request_repeated_once(t
         service.replies["/x"] = [reply(403, "Forbidden"), reply(403, "Forbidden")]
         with pytest.raises(LinkError) as caught:
             await auth.call("GET", "/x")
-        assert caught.value.reason == "refused"
+        assert caught.value.reason == "declined"
         assert service.paths == ["/x", "/auth/refresh", "/x"]
 
 

@@ -228,7 +228,7 @@ class Auth:
 
         Raises:
             AuthError: the service refuses the account.
-            LinkError: not reachable, or the request itself is refused (``refused``).
+            LinkError: not reachable, or the request itself is refused (``declined``).
         """
         tokens = await self._for_rest(None)
         answer = await self._ask(tokens, method, path, json)
@@ -236,11 +236,7 @@ class Auth:
             tokens = await self._for_rest(tokens.id_token)
             answer = await self._ask(tokens, method, path, json)
         if answer.status >= CLIENT_ERROR:
-            raise LinkError(
-                f"Mysa answered {method} {path} with status {answer.status}",
-                reason="refused",
-                what_to_do="Nothing, it is tried again; if it lasts, the service has changed: look for a new release.",
-            )
+            raise LinkError(f"Mysa answered {method} {path} with status {answer.status}", reason="declined")
         return answer.body
 
     @asynccontextmanager

@@ -439,7 +439,7 @@ class MysaSession:
         try:
             answer = await question
         except LinkError as error:
-            if error.reason not in ("refused", "service"):
+            if error.reason not in ("declined", "service"):
                 raise
             self._spared[what].say(str(error), logging.INFO, "%s; going on without it", error)
             return None
@@ -668,7 +668,7 @@ class MysaSession:
             if not control.confirms.keys() <= told.keys():
                 told |= self._settings_in(unit, await self._api.device(unit.id))
         except LinkError as error:
-            if error.reason == "refused":
+            if error.reason == "declined":
                 raise CommandError(str(error), verdict="refused", code="service_refused") from error
             raise TimeoutError(f"whether it was done is not known: {error}") from error
         _check_told(control.confirms, told)

@@ -205,7 +205,7 @@ class Auth:
 
         Raises:
             AuthError: the service refuses the account.
-            LinkError: not reachable, or the request itself is refused (``refused``).
+            LinkError: not reachable, or the request itself is refused (``declined``).
         """
         tokens = await self._for_rest(None)
         answer = await self._ask(tokens, method, path, json=json, query=query)
@@ -318,18 +318,12 @@ def _data(answer: Answer, path: str) -> Any:
     """The ``data`` of a successful answer.
 
     Raises:
-        LinkError: ``refused`` for a code of 4xx, else ``service``.
+        LinkError: ``declined`` for a code of 4xx, else ``service``.
     """
     code = _code(answer)
     if code != SUCCESS:
-        text = f"NaviLink answered {path} with code {code}"
-        if BAD_REQUEST <= code < SERVER_ERROR:
-            raise LinkError(
-                text,
-                reason="refused",
-                what_to_do="Nothing, it is tried again; if it lasts, the service has changed: look for a new release.",
-            )
-        raise LinkError(text, reason="service")
+        declined = BAD_REQUEST <= code < SERVER_ERROR
+        raise LinkError(f"NaviLink answered {path} with code {code}", reason="declined" if declined else "service")
     if not isinstance(answer.body, dict):
         raise LinkError(f"NaviLink answered {path} without its envelope", reason="service")
     return answer.body.get("data")
