@@ -244,6 +244,7 @@ async def test_a_stop_leaves_no_command_without_its_verdict(mosquitto, listener,
 
 
 async def test_an_mqtt5_sender_gets_its_own_answer(mosquitto, listener, world, tmp_path) -> None:
+    mosquitto.needs_mqtt5()
     async with acme.running(acme.settings(mosquitto.port, broker={"protocol": "5"}), tmp_path):
         await listener.wait_for(f"{BASE}/state")
         properties = Properties(PacketTypes.PUBLISH)

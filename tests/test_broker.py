@@ -28,6 +28,8 @@ WILL = ("nb/bridge/state", "offline")
 
 
 def local(mosquitto: Mosquitto, **settings: Any) -> LocalBroker:
+    if settings.get("protocol") == "5":
+        mosquitto.needs_mqtt5()
     return LocalBroker(
         Broker(**{"host": mosquitto.host, "port": mosquitto.port} | settings), client_id="navibridge-test", will=WILL
     )

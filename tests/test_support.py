@@ -18,7 +18,7 @@ from support.scene import TURN
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from support.mosquitto import BrokerKind, Mosquitto
+    from support.mosquitto import Mosquitto
 
 TIMEOUT = 4.0
 SHOWN = [(vendor, key) for vendor in plants.VENDORS for key in next(iter(plants.plant(vendor, 1).truth().values()))]
@@ -87,9 +87,7 @@ async def test_tls(start_mosquitto: Callable[..., Awaitable[Mosquitto]], tls: st
         await client.publish("a", "1", qos=1)
 
 
-async def test_pause_freezes_and_resume_goes_on(mosquitto: Mosquitto, broker_kind: BrokerKind) -> None:
-    if broker_kind == "embedded":
-        pytest.skip("the embedded broker can not be paused")
+async def test_pause_freezes_and_resume_goes_on(mosquitto: Mosquitto) -> None:
     async with listening(mosquitto) as listener:
         mosquitto.pause()
         publishing = asyncio.create_task(listener.publish("a", "1"))

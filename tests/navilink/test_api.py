@@ -32,7 +32,7 @@ async def opened(directory: Path, devices: int = 1) -> AsyncIterator[tuple[Api, 
                 section["email"],
                 Secret(section["password"]),
                 store=Store(directory),
-                section="home-sign-in",
+                account="home",
                 clock=time.time,
             )
             yield Api(auth), sim

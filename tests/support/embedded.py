@@ -13,17 +13,21 @@ import signal
 import sys
 from pathlib import Path
 
-from navibridge.demo.broker import OPEN, Broker
+from navibridge.demo.broker import Broker, Rules
 
 KEPT = "retained.json"
 PASSWORDS = "passwords.json"
+LARGEST = 256 * 1024 * 1024
+"""Bytes of a packet, as Mosquitto has it."""
 
 
 async def main(port: int, directory: Path) -> None:
-    rules = OPEN
-    if (passwords := directory / PASSWORDS).exists():
-        rules = type(OPEN)(passwords=json.loads(passwords.read_text()))
-    broker = Broker(rules=rules)
+    passwords = directory / PASSWORDS
+    broker = Broker(
+        rules=Rules(
+            max_packet_size=LARGEST, passwords=json.loads(passwords.read_text()) if passwords.exists() else None
+        )
+    )
     if (kept := directory / KEPT).exists():
         for topic, payload in json.loads(kept.read_text()).items():
             broker.publish(topic, base64.b64decode(payload), qos=1, retain=True)

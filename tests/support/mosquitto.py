@@ -139,6 +139,11 @@ class Mosquitto:
     def running(self) -> bool:
         return self._runner is not None and self._runner.alive()
 
+    def needs_mqtt5(self) -> None:
+        """Skip a test that the stand-in can not serve."""
+        if kind() == "embedded":
+            pytest.skip("needs a real Mosquitto; the embedded broker speaks MQTT 3.1.1 only")
+
     async def start(self) -> None:
         """Start and return when it takes connections."""
         if self.running:
