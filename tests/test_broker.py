@@ -94,6 +94,7 @@ async def test_commands_that_came_while_it_was_away_are_not_kept_for_it(mosquitt
 
 
 async def test_hands_over_where_an_mqtt5_sender_wants_its_answer(mosquitto: Mosquitto) -> None:
+    mosquitto.needs_mqtt5()
     version5 = aiomqtt.ProtocolVersion.V5
     async with (
         aiomqtt.Client(mosquitto.host, mosquitto.port, protocol=version5) as sender,

@@ -68,9 +68,11 @@ def main(words: list[str]) -> int:
             say(f"\n{outcome.fault.name}, {outcome.vendor}:")
             for problem in outcome.problems:
                 say(f"    {problem}")
-        say(f"\n{len(outcomes)} faults in {time.monotonic() - began:.0f} s, {len(broken)} promises broken\n")
+        skipped = sum(bool(outcome.skipped) for outcome in outcomes)
+        missing = f", {skipped} not played" if skipped else ""
+        say(f"\n{len(outcomes)} faults in {time.monotonic() - began:.0f} s, {len(broken)} promises broken{missing}\n")
         figures = endure(words, Path(directory))
-    if readme:
+    if readme and not skipped:
         table.put(README, table.markdown(outcomes, figures))
     return 1 if broken or any(what.startswith(BROKEN) for what in figures.values()) else 0
 

@@ -20,7 +20,7 @@ END: Final = "<!-- end of faults -->\n"
 
 def row(outcome: Outcome) -> str:
     """One fault on the terminal."""
-    verdict = "kept" if outcome.kept else "BROKEN"
+    verdict = outcome.skipped or ("kept" if outcome.kept else "BROKEN")
     return (
         f"{outcome.fault.name:<58} {outcome.vendor:<8} {outcome.fault.promise:<70} {seconds(outcome.noticed):>8} "
         f"{seconds(outcome.recovered):>8}   {verdict}"

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.oracle import Sample
 from support.plants import VENDORS
 from support.scene import STALE_AFTER, Scene, scene
@@ -115,7 +116,7 @@ class Fault:
 
 @dataclass
 class Outcome:
-    """What came of it: seconds, and whatever broke the promise."""
+    """What came of it: seconds, and whatever broke the promise; or why it could not be played here."""
 
     fault: Fault
     vendor: str
@@ -123,6 +124,7 @@ class Outcome:
     recovered: float | None = None
     took: float = 0.0
     problems: list[str] = field(default_factory=list)
+    skipped: str = ""
 
     @property
     def kept(self) -> bool:
@@ -144,6 +146,8 @@ async def play(fault: Fault, vendor: str, directory: Path) -> Outcome:
             async with scene(directory, vendor=vendor, devices=fault.devices, **options) as made:
                 made.turning = fault.turning
                 await _play(fault, made, outcome)
+    except pytest.skip.Exception as reason:
+        outcome.skipped = str(reason)
     except Exception as error:  # noqa: BLE001 - one failure must not hide what came of the other faults
         outcome.problems.append(_words(error))
     outcome.took = time.monotonic() - began

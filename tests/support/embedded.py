@@ -35,6 +35,9 @@ async def main(port: int, directory: Path) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     await broker.listen("127.0.0.1", port)
     await stopped.wait()
+    # As Mosquitto does it, whoever is connected gets its last will.
+    for principal in {client.principal for client in broker.clients.values()}:
+        broker.disconnect(principal)
     await broker.close()
     kept.write_text(json.dumps({topic: base64.b64encode(what).decode() for topic, what in broker.retained.items()}))
 
