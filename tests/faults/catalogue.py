@@ -873,7 +873,7 @@ FAULTS: tuple[Fault, ...] = (
         refuse_tokens(renewals=True),
         lambda made: made.plant.rest_fault(made.plant.listing, None),
         at_start=True,
-        sign=account_says("refused"),
+        sign=account_says("declined"),
         hold=5,
         recover=7,
         after=few_sign_ins(1),
