@@ -9,10 +9,10 @@ import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import aiomqtt
 import orjson
+from faults.canaries import canaries
 from faults.long_life import days_twice, quiet_logs, sixty_days, week_without_broker
 from support.belongings import Belongings, tasks
 from support.oracle import login
@@ -320,49 +320,6 @@ async def _settled(condition: Callable[[], bool]) -> Belongings:
         if condition():
             break
     return Belongings.now()
-
-
-# --- secrets ----------------------------------------------------------------------------------------------------------
-
-
-async def canaries(directory: Path) -> str:
-    """Secrets of every sort, and everything that might spill one: found in no log at any level and on no topic."""
-    password = 'ca"na\\ry &pass/wörd+%41'
-    async with scene(
-        directory, stale_after=30.0, options={"password": password, "email": "canary@example.com"}
-    ) as made:
-        made.sections["log"] = {"level": "debug", "mqtt": True}
-        made.sections["broker"]["password"] = "canary-of-the-broker"
-        made.sections["broker"]["username"] = "bridge"
-        made.start_program()
-        await made.shown(20)
-        await made.command({ATTRIBUTE: made.plant.value(3)})
-        issued: set[str] = set()
-        for spill in (
-            lambda: setattr(made.cloud.faults, "refuse_upgrade", 403),
-            lambda: setattr(made.cloud.faults, "rest_status", 500),
-            made.plant.expire_tokens,
-            made.plant.expire_credentials,
-            made.cloud.drop_all,
-            lambda: setattr(made.plant.faults(made.device), "garbled", True),
-        ):
-            issued |= made.plant.secrets()
-            spill()
-            await asyncio.sleep(1.0)
-        made.cloud.faults.refuse_upgrade = made.cloud.faults.rest_status = None
-        await made.shown(60)
-        await made.end_program(signal.SIGTERM)
-        secrets = {password, "canary@example.com", "canary-of-the-broker", *issued, *made.plant.secrets()}
-        said = made.program_log + "\n".join(
-            f"{topic} {payload.decode(errors='replace')}" for topic, payload in made.consumer.seen
-        )
-        for secret in secrets:
-            for spelling in {secret, orjson.dumps(secret).decode()[1:-1], quote(secret, safe="")}:
-                place = said.find(spelling)
-                assert place < 0, f"a secret is told: {said[max(0, place - 150) : place].splitlines()[-1]}"
-        assert "Traceback" not in made.program_log, made.program_log[made.program_log.index("Traceback") :][:2000]
-        lines = len(made.program_log.splitlines())
-    return f"{len(secrets)} secrets, {lines} log lines at DEBUG and every topic: none is told"
 
 
 SHORT: dict[str, Callable[[Path], Awaitable[str]]] = {
