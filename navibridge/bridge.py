@@ -62,7 +62,8 @@ CLOCK_STEP: Final = 0.5
 """Seconds between two looks at the clock by which it is no longer slow or fast, but was set."""
 
 CLOUD_RETRY: Final = Backoff()
-BROKER_RETRY: Final = Backoff(first_wait=1.0, longest_wait=30.0)
+BROKER_RETRY: Final = Backoff(first_wait=1.0, longest_wait=5.0)
+"""It is near, and everybody in the house waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
