@@ -6,6 +6,8 @@ import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from faults.catalogue import FAULTS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -33,7 +35,8 @@ def seconds(value: float | None) -> str:
 
 def markdown(outcomes: Iterable[Outcome], figures: Mapping[str, str]) -> str:
     """All of them as a page has them: vendors with the same promise side by side, then what shows only in numbers."""
-    ordered = sorted(outcomes, key=lambda outcome: (outcome.fault.name, outcome.fault.promise, outcome.vendor))
+    places = {(fault.name, fault.promise): place for place, fault in enumerate(FAULTS)}
+    ordered = sorted(outcomes, key=lambda outcome: (places[outcome.fault.name, outcome.fault.promise], outcome.vendor))
     lines = ["| fault | promise | noticed | back |", "|---|---|---|---|"]
     for _, group in groupby(ordered, key=lambda outcome: (outcome.fault.name, outcome.fault.promise)):
         alike = [*group]
