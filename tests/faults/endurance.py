@@ -20,6 +20,7 @@ from support.plants import ATTRIBUTE
 from support.scene import ACCOUNT, TIMING, Scene, scene
 
 from navibridge.backoff import Backoff
+from navibridge.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -256,7 +257,7 @@ async def kills(directory: Path, number: int, *, seed: int = 1) -> str:
         assert sign_ins <= 4, f"{sign_ins} sign-ins"
         assert requests <= 20 + 2 * number, f"{requests} requests"
         assert not made.oracle.lies, made.oracle.lies[0]
-    return f"{number} kills at random moments: {sign_ins} sign-ins, {requests} requests"
+    return f"{number} kills at random moments: {counted(sign_ins, 'sign-in')}, {counted(requests, 'request')}"
 
 
 async def impatient_kills(directory: Path, number: int) -> str:
@@ -271,7 +272,7 @@ async def impatient_kills(directory: Path, number: int) -> str:
             await made.end_program(signal.SIGKILL)
         sign_ins = made.plant.sign_ins()
         assert sign_ins <= 4, f"{sign_ins} sign-ins"
-    return f"{number} kills, credentials expired each time: {sign_ins} sign-ins"
+    return f"{number} kills, credentials expired each time: {counted(sign_ins, 'sign-in')}"
 
 
 # --- reconnects -------------------------------------------------------------------------------------------------------
