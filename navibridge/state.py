@@ -181,8 +181,11 @@ class DeviceState:
         """The state document: one flat object, every announced attribute present, ``None`` for unknown."""
         problems = self.problems(now)
         unit = self.display.unit
-        # A device that is gone shows what it said last, and that it is gone.
-        values = self.live(now) if self.available(now) else self.values
+        if self.available(now):
+            values = self.live(now)
+        else:
+            # A device that is gone shows what it said last, and that it is gone; nothing of that fades.
+            values, self.fades_at = self.values, math.inf
         document: dict[str, Any] = {
             row.key: shown(values.get(row.key), row.quantity, unit)
             for row in self.device.attributes

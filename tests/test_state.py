@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from support.gadget import gadget
+from support.gadget import GADGET, derive, gadget
 
 from navibridge.model import ENERGY, POWER, TEMPERATURE, TEMPERATURE_DELTA, Range, Reading
 from navibridge.state import (
@@ -135,6 +137,21 @@ def test_staleness_and_presence_decide_availability() -> None:
     state.present, state.reason = False, "the cloud says disconnected"
     assert not state.available(NOW)
     assert state.problems(NOW) == ["Device offline: the cloud says disconnected"]
+
+
+def test_a_value_that_is_left_out_fades_and_of_a_device_that_is_gone_none_does() -> None:
+    kind = replace(GADGET, fleeting=frozenset({"json"}), derive=derive)
+    state = DeviceState(replace(gadget(), kind=kind), "home", Display(stale_after=60, unit="F"))
+    state.merge(reading(room=20.0, counter=3), NOW)
+    assert state.document(NOW)["room"] == 68.0
+    assert state.fades_at == NOW + 60
+    state.merge(reading(NOW + 50, counter=4), NOW + 50)
+    document = state.document(NOW + 61)
+    assert (document["room"], document["counter"], document["doubled"]) == (None, 4, 8)
+    assert state.fades_at == NOW + 110, "the counter is the next"
+    document = state.document(NOW + 111)
+    assert (document["stale"], document["room"], document["counter"]) == (True, 68.0, 4)
+    assert state.fades_at > NOW + 111, "or its document would be made again each second"
 
 
 def test_alerts_become_sentences() -> None:
