@@ -250,6 +250,15 @@ async def test_whoever_waited_for_a_sign_in_does_not_try_again_at_once_when_it_f
     assert desk.asked() == [*SIGN_IN, "/users"], "who comes later tries"
 
 
+async def test_requests_go_on_while_a_link_gets_no_credentials(desk: Desk) -> None:
+    auth = desk.auth()
+    await auth.call("GET", "/users")
+    desk.sim.rest_faults["GetId"] = RestFault.outage()
+    link, answer = await asyncio.gather(auth.credentials(), auth.call("GET", "/users"), return_exceptions=True)
+    assert isinstance(link, LinkError)
+    assert isinstance(answer, dict)
+
+
 async def test_throttling_and_lockout_last_minutes(desk: Desk) -> None:
     desk.account.locked = True
     with pytest.raises(Throttled) as caught:

@@ -245,7 +245,7 @@ class Auth:
         failures = self._failures
         async with self._lock:
             if self._failure is not None and self._failures != failures:
-                raise self._failure
+                raise self._failure.with_traceback(None)  # it would get longer with everybody who is told
             try:
                 yield
             except NavibridgeError as error:
@@ -258,6 +258,9 @@ class Auth:
 
     async def _for_rest(self, refused: str | None) -> Tokens:
         """Tokens with an id token that is fresh and is not the one just refused."""
+        known = self._vault.tokens
+        if known is not None and known.id_token != refused and known.term.fresh(self._clock()):
+            return known  # whatever becomes of the credentials that a link waits for at the moment
         async with self._alone():
             # Looked at inside the lock: whoever waited for it may find the work done.
             tokens = await self._fresh()
