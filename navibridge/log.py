@@ -18,8 +18,8 @@ import sys
 import traceback
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final, TextIO
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final, TextIO
 from urllib.parse import quote, quote_plus
 
 import orjson
@@ -80,6 +80,7 @@ def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
             json.dumps(secret)[1:-1],
             json.dumps(secret, ensure_ascii=False)[1:-1],
             repr(secret)[1:-1],
+            repr(secret.encode(errors="replace"))[2:-1],
         )
     }
     longest_first = sorted(spellings, key=len, reverse=True)
@@ -112,11 +113,15 @@ class Redactor(logging.Filter):
         self._secrets = frozenset(secrets)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record; it is always let through."""
+        """Rewrite the record, once however many handlers it meets; it is always let through."""
+        if vars(record).get("redactor") is self:
+            return True  # our own text can not be told any longer from what has been filled in
+        vars(record)["redactor"] = self
         try:
             message = self._message(record)
         except Exception:  # noqa: BLE001 - whatever a wrong log call does, it must not reach the code that made it
-            message = self._clean(f"{record.msg} (its arguments do not fit)", record)
+            text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+            message = self._clean(f"{text} (its arguments do not fit)", record)
         record.msg, record.args = message, None
         if record.exc_info and record.exc_text is None:
             record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
@@ -130,15 +135,10 @@ class Redactor(logging.Filter):
         args = record.args
         if not args:
             return self._clean(str(record.msg), record)
-        if isinstance(args, tuple):
-            filled = str(record.msg) % tuple(self._argument(arg, record) for arg in args)
-        else:
-            filled = str(record.msg) % {name: self._argument(arg, record) for name, arg in args.items()}
+        clean = partial(self._clean, record=record)
+        seen = tuple(_seen(arg, clean) for arg in args) if isinstance(args, tuple) else _Clean(args, clean)
         # By its look a secret may be known across the arguments' borders.
-        return redact(filled, emails=record.levelno > logging.DEBUG)
-
-    def _argument(self, arg: object, record: logging.LogRecord) -> object:
-        return arg if isinstance(arg, int | float) else _Clean(arg, lambda text: self._clean(text, record))
+        return redact(str(record.msg) % seen, emails=record.levelno > logging.DEBUG)
 
     def _clean(self, text: str, record: logging.LogRecord) -> str:
         granted = (secrets for generations in _granted.values() for secrets in generations)
@@ -146,9 +146,9 @@ class Redactor(logging.Filter):
 
 
 class _Clean:
-    """An argument of a log call as it may be seen."""
+    """An argument of a log call as it may be seen; of a mapping, its values by name as well."""
 
-    def __init__(self, argument: object, clean: Callable[[str], str]) -> None:
+    def __init__(self, argument: Any, clean: Callable[[str], str]) -> None:
         self._argument = argument
         self._clean = clean
 
@@ -157,6 +157,13 @@ class _Clean:
 
     def __repr__(self) -> str:
         return self._clean(repr(self._argument))
+
+    def __getitem__(self, name: str) -> object:
+        return _seen(self._argument[name], self._clean)
+
+
+def _seen(argument: object, clean: Callable[[str], str]) -> object:
+    return argument if isinstance(argument, int | float) else _Clean(argument, clean)
 
 
 class _TextLines(logging.Formatter):

@@ -156,6 +156,40 @@ def test_a_wrong_log_call_harms_nobody() -> None:
     assert record.getMessage() == "two %s %s (its arguments do not fit)"
 
 
+class Mute:
+    def __str__(self) -> str:
+        raise ValueError(PASSWORD)
+
+
+@pytest.mark.parametrize("call", [(Mute(), ()), ("of %s", (Mute(),))])
+def test_what_can_not_be_said_harms_nobody(call: tuple[Any, tuple[object, ...]]) -> None:
+    record = logging.LogRecord("x", logging.WARNING, "x", 1, *call, None)
+    assert Redactor([PASSWORD]).filter(record)
+    assert record.getMessage().endswith(" (its arguments do not fit)")
+
+
+@pytest.mark.parametrize(
+    "shown", [{"pä$$wörd": 1}, {"key": {"pä$$wörd": 1}}, "pä$$wörd".encode(), ["pä$$wörd".encode()]]
+)
+def test_a_secret_is_found_in_names_and_in_bytes(shown: Any) -> None:
+    stream = io.StringIO()
+    set_up(Log(), ["pä$$wörd"], stream)
+    LOGGER.info("it is %s", shown)
+    message = stream.getvalue().partition("it is ")[2]
+    assert HIDDEN in message
+    assert "rd" not in message
+
+
+def test_our_own_text_stays_whole_however_many_handlers_there_are() -> None:
+    handed: list[bytes] = []
+    stream = io.StringIO()
+    redactor = set_up(Log(format="json"), ["online"], stream)
+    with forwarded(redactor, handed.append):
+        LOGGER.warning("online is %s", "online")
+    (line,) = lines(stream)
+    assert line["message"] == json.loads(handed[0])["message"] == f"online is {HIDDEN}"
+
+
 def test_levels_of_the_bridge_and_of_libraries() -> None:
     stream = io.StringIO()
     library = logging.getLogger("some.library")
