@@ -33,10 +33,6 @@ class Metrics:
         """One group's counters."""
         return dict(self._groups.get(group, {}))
 
-    def snapshot(self) -> dict[str, Any]:
-        """Every counter, by group and name."""
-        return {group: dict(counters) for group, counters in sorted(self._groups.items())}
-
 
 @dataclass(frozen=True, slots=True)
 class DeviceFigures:

@@ -65,7 +65,6 @@ class Link:
         watchdog: seconds without a message after which the connection is given up.
         life: seconds after which it is replaced.
         units: the devices, by id.
-        tried: whether opening a connection has been tried.
         stood: seconds that the last connection was of use; ``None`` when it could not be opened.
     """
 
@@ -80,7 +79,6 @@ class Link:
     watchdog: float
     life: float
     units: dict[str, Unit] = field(default_factory=dict)
-    tried: bool = False
     stood: float | None = None
     _cloud: CloudLink | None = None
     _subscribed: set[str] = field(default_factory=set)
@@ -105,10 +103,7 @@ class Link:
             LinkError: it could not be opened, or was lost.
         """
         self.stood = None
-        try:
-            cloud = await self.connect()
-        finally:
-            self.tried = True
+        cloud = await self.connect()
         time = asyncio.get_running_loop().time
         since: float | None = None
         self._subscribed.clear()
