@@ -162,6 +162,7 @@ class Fleet:
             return
         log.info("%s is no longer in account %s; its topics are cleared", key, account.name)
         del self._listed[key]
+        self.keep_counters()  # should it come back, they go on where they were
         self._cache.drop(key)
         self._publisher.withdraw(key)
         self._whereabouts.forget(key)

@@ -135,6 +135,21 @@ async def test_energy_goes_on_after_a_restart(mosquitto, listener, world, tmp_pa
         assert state.json["energy"] == kept
 
 
+async def test_energy_goes_on_when_a_device_is_listed_again(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path) as bridge:
+        await listener.wait_for(f"{BASE}/state")
+        world.tell(Reading("a1", {"power": 3.6e9}, time.time(), "push"))
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["power"] == 3.6e9)
+        world.tell(Reading("a1", {"power": 0}, time.time(), "push"))
+        state = await listener.wait_for(f"{BASE}/state", lambda heard: (heard.json["energy"] or 0) > 0)
+        world.tell(Gone("a1"))
+        await until(lambda: bridge.cache.get("acme_a1") is None)
+        since = listener.mark()
+        world.add(gadget())
+        again = await listener.wait_for(f"{BASE}/state", lambda heard: heard.payload, since=since)
+        assert again.json["energy"] == state.json["energy"]
+
+
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "navibridge.fleet"]
 
