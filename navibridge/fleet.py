@@ -82,6 +82,7 @@ class Fleet:
         self._counters: dict[str, Any] = store.load("counters")
         self._keys: dict[tuple[str, str], str] = {}
         self._listed: dict[str, dict[str, Listed]] = {}
+        self._left_out: set[str] = set()
         self._unasked = dict.fromkeys(config.devices)
         self._unmatched_told = False
 
@@ -113,11 +114,22 @@ class Fleet:
         if settings.name:
             device = replace(device, name=settings.name)
         key = settings.topic or device_topic(device.vendor, device.id)
+        state = self._cache.get(key)
+        if state is not None and _identity(state.device) != _identity(device):
+            if device.id not in self._left_out:
+                self._left_out.add(device.id)
+                log.error(
+                    "device %s is left out: its topic %s is that of device %s. Set another one in devices.%s.topic",
+                    device.id,
+                    key,
+                    state.device.id,
+                    device.id,
+                )
+            return
         self._keys[account.name, device.id] = key
         listed = self._listed.setdefault(key, {})
         new = account.name not in listed
         listed.setdefault(account.name, Listed(device)).device = device
-        state = self._cache.get(key)
         if state is None:
             log.info("found %s %r (%s)", key, device.name, device.model)
         elif state.account != account.name and self._accounts[state.account].up.is_set():
@@ -233,3 +245,8 @@ class Fleet:
         if counters != self._counters:
             self._counters = counters
             self._store.save("counters", counters)
+
+
+def _identity(device: Device) -> tuple[str, str]:
+    """What tells a device from all others; its two accounts may spell its id otherwise."""
+    return device.vendor, device_key(device.id)

@@ -55,6 +55,25 @@ async def test_settings_of_a_device(mosquitto, listener, world, tmp_path) -> Non
         assert not [message for message in listener.heard if "c3" in message.topic]
 
 
+async def test_a_device_with_the_topic_of_another_one_is_left_out(
+    mosquitto, listener, world, tmp_path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with acme.running(acme.settings(mosquitto.port, devices={"b2": {"topic": "acme_a1"}}), tmp_path) as bridge:
+        await listener.wait_for(f"{BASE}/state")
+        for _ in range(2):
+            world.add(gadget("Attic", "b2"))
+        world.tell(Reading("b2", {"room": 99.0}, time.time(), "push"))
+        world.tell(Gone("b2"))
+        world.report(room=23.0)
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["room"] == 23.0)
+        assert bridge.cache.get("acme_a1").device.id == "a1"
+        assert 99.0 not in [message.json["room"] for message in listener.all(f"{BASE}/state")]
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert said == (
+        "device b2 is left out: its topic acme_a1 is that of device a1. Set another one in devices.b2.topic"
+    )
+
+
 async def test_a_device_in_two_accounts_passes_to_the_other_when_the_first_loses_it(
     mosquitto, listener, world, tmp_path
 ) -> None:
