@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from navibridge.errors import cause
+from navibridge.errors import LinkError, cause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
@@ -55,7 +55,11 @@ class Outbox:
             await asyncio.wait((task,))
 
     async def _attend(self, attempt: Coroutine[Any, Any, None]) -> None:
+        # Whichever way it ends, the consumer must hear of it, or it would wait for ever.
+        end: Exception = LinkError("the attempt ended by itself", reason="internal")
         try:
             await attempt
         except Exception as error:  # noqa: BLE001 - handed to the consumer, with its traceback
-            self._queue.put_nowait(cause(error))
+            end = cause(error)
+        finally:
+            self._queue.put_nowait(end)

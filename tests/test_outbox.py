@@ -35,6 +35,20 @@ async def test_what_was_said_before_the_end_comes_before_the_end() -> None:
     assert ended.value.reason == "closed"
 
 
+@pytest.mark.parametrize("how", [None, asyncio.CancelledError()])
+async def test_no_end_goes_unheard(how: BaseException | None) -> None:
+    box = Outbox()
+
+    async def attempt() -> None:
+        if how is not None:
+            raise how
+
+    with pytest.raises(LinkError) as ended:
+        async with asyncio.timeout(10):
+            await collect(box.events(attempt(), "attempt"), [])
+    assert ended.value.reason == "internal"
+
+
 async def test_an_attempt_ends_with_its_listener() -> None:
     box, over = Outbox(), asyncio.Event()
 
