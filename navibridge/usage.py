@@ -89,7 +89,7 @@ class Usage:
         self._minutes[minute] = self._minutes.get(minute, 0) + 1
         self._count("rest_requests")
         # Whoever is killed again and again is killed young.
-        if now - self._began <= MINUTE or not 0 <= now - self._saved_at < SAVING:
+        if 0 <= now - self._began <= MINUTE or not 0 <= now - self._saved_at < SAVING:
             self._saved_at = now
             self._store.save(self._section, {"minutes": self._minutes})
 

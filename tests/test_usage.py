@@ -56,9 +56,11 @@ def test_whoever_is_killed_again_and_again_has_one_budget(tmp_path: Path) -> Non
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_memory_cards_wear_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [0.0, -86_400.0, 86_400.0])
+def test_memory_cards_wear_out(tmp_path: Path, step: float) -> None:
     clock = Clock()
     made, _ = usage(tmp_path, clock, 10_000)
+    clock.now += step  # it was set since the start
     contents = set()
     for _ in range(3600):
         made.spend()
