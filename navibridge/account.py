@@ -138,13 +138,19 @@ class Account:
             raise
         except Exception as error:
             # A defect in one vendor's code must not take the other accounts down.
-            defect = f"{type(error).__name__}: {error}"
-            if defect not in self._defects and len(self._defects) < MOST_DEFECTS:
-                self._defects.add(defect)
+            if self._is_new(error):
                 log.exception("account %s: unexpected error; the session is started anew. Please report it.", self.name)
             raise LinkError(f"unexpected {type(error).__name__}", reason="internal") from error
         finally:
             self.up.clear()
+
+    def _is_new(self, error: Exception) -> bool:
+        """Whether a defect has not been in the log before, and there is room for it."""
+        defect = f"{type(error).__name__}: {error}"
+        if defect in self._defects or len(self._defects) >= MOST_DEFECTS:
+            return False
+        self._defects.add(defect)
+        return True
 
     def _read_only(self, event: ReadOnly) -> None:
         self.listed = True
@@ -171,7 +177,12 @@ class Account:
                 self._down(reason, detail, ADVICE.get(reason, OTHERWISE))
             case ReadOnly():
                 self._read_only(event)
-        self._event(self, event)
+        try:
+            self._event(self, event)
+        except Exception as error:
+            # A session says most of what it knows once: whatever one event brings to light, the next are still taken.
+            if self._is_new(error):
+                log.exception("account %s: unexpected error at %s; it is dropped. Please report it.", self.name, event)
 
     def _wait(self, error: LinkError, seconds: float) -> None:
         self._transitions.say(

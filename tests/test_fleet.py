@@ -55,6 +55,19 @@ async def test_settings_of_a_device(mosquitto, listener, world, tmp_path) -> Non
         assert not [message for message in listener.heard if "c3" in message.topic]
 
 
+async def test_a_device_that_can_not_be_shown_does_not_hide_those_after_it(
+    mosquitto, listener, world, tmp_path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path) as bridge:
+        await listener.wait_for(f"{BASE}/state")
+        for _ in range(2):
+            world.tell(Found(gadget("Nobody", "")))
+        world.add(gadget("Attic", "b2"))
+        await listener.wait_for("navibridge/acme_b2/state")
+        assert bridge.accounts["home"].up.is_set()
+    assert caplog.text.count("unexpected error at Found") == 1
+
+
 async def test_a_device_with_the_topic_of_another_one_is_left_out(
     mosquitto, listener, world, tmp_path, caplog: pytest.LogCaptureFixture
 ) -> None:
