@@ -43,6 +43,7 @@ LAYERS = (
         "virtual",
         "usage",
         "outbox",
+        "intake",
         "vault",
     },
     {"vendors"},

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from navibridge.diagnosis import Endpoint
 from navibridge.doubts import Doubts
-from navibridge.errors import CommandError, FrameError, LinkError, Throttled, cause
+from navibridge.errors import CommandError, LinkError, Throttled, cause
+from navibridge.intake import Intake
 from navibridge.model import Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
 from navibridge.outbox import Outbox
 from navibridge.transitions import Transitions
@@ -48,9 +49,6 @@ log = logging.getLogger(__name__)
 
 GONE_AFTER: Final = 2
 """Lists in a row that have to lack a device before it counts as gone; one might be an accident of the service."""
-
-MOST_SORTS: Final = 64
-"""Sorts of unreadable frames that get a line in the log."""
 
 NEAR: Final = 0.01
 """By how much a confirmed number may differ from the one that was asked for."""
@@ -150,7 +148,7 @@ class MysaSession:
         self._listed_at = self._polled_at = self._asked_at = float("-inf")
         self._access_key = ""
         self._last_id = 0
-        self._sorts: set[str] = set()
+        self._intake = Intake(context.count)
         self._spared = {what: Transitions(log) for what in ("firmware", "user")}
 
     # --- the contract -------------------------------------------------------------------------------------------------
@@ -532,26 +530,12 @@ class MysaSession:
 
     async def _take(self, message: Message) -> None:
         """One message of a device; whatever is wrong with it, the session goes on."""
-        self._context.count("frames")
-        try:
+        with self._intake.frame():
             frame = frames.parse(message.payload, message.topic)
             unit = self._units.get(frame.device_id or "")
             if unit is not None:
                 await self._take_frame(unit, frame, message.at)
-        except FrameError as error:
-            self._drop(error)
         await self._outbox.room()
-
-    def _drop(self, error: FrameError) -> None:
-        self._context.count("frame_errors")
-        if error.sort not in self._sorts and len(self._sorts) < MOST_SORTS:
-            self._sorts.add(error.sort)
-            log.warning(
-                "a frame was dropped, further ones of the sort %s are only counted: %s. Please report it with a "
-                "capture should values be missing.",
-                error.sort,
-                error,
-            )
 
     async def _take_frame(self, unit: Unit, frame: Frame, at: float) -> None:
         if frame.form == "request":

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from navibridge.diagnosis import Credentials, Endpoint
 from navibridge.doubts import Doubts
 from navibridge.errors import CommandError, FrameError, LinkError, Throttled, cause
+from navibridge.intake import Intake
 from navibridge.model import Found, Gone, LinkUp, Presence, Reading
 from navibridge.outbox import Outbox
 from navibridge.vendors.navilink import devices, messages, packed
@@ -69,12 +70,6 @@ MOST_TURNED_AWAY: Final = 10
 
 MOST_CHANNELS: Final = 16
 """Channels of one gas gateway that are taken seriously; real ones have three."""
-
-DEFECT: Final = "defect"
-"""The sort of a frame that is dropped for a mistake of ours."""
-
-MOST_SORTS: Final = 64
-"""Sorts of unreadable frames that get a line in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +139,7 @@ class NavilinkSession:
         self._turned_away = 0
         self._tells_connectivity = True
         self._last_session_id = 0
-        self._sorts: set[str] = set()
+        self._intake = Intake(context.count)
 
     # --- the contract -------------------------------------------------------------------------------------------------
 
@@ -486,16 +481,8 @@ class NavilinkSession:
 
     def _take(self, link: Link, message: Message) -> None:
         """One message of the cloud; whatever is wrong with it, the session goes on."""
-        self._context.count("frames")
-        try:
+        with self._intake.frame():
             self._take_message(link, message)
-        except FrameError as error:
-            self._drop(error)
-        except Exception as error:
-            # A defect of ours must not let one frame end every link anew.
-            if DEFECT not in self._sorts:
-                log.exception("unexpected error in dealing with a frame. Please report it.")
-            self._drop(FrameError(f"unexpected {type(error).__name__}", sort=DEFECT))
 
     def _take_message(self, link: Link, message: Message) -> None:
         """One message of the cloud.
@@ -520,17 +507,6 @@ class NavilinkSession:
         else:
             for part in (frame, *frame.also):
                 self._take_frame(link, self._channel(unit, part), part, message.at)
-
-    def _drop(self, error: FrameError) -> None:
-        self._context.count("frame_errors")
-        if error.sort not in self._sorts and len(self._sorts) < MOST_SORTS:
-            self._sorts.add(error.sort)
-            log.warning(
-                "a frame was dropped, further ones of the sort %s are only counted: %s. Please report it with a "
-                "capture should values be missing.",
-                error.sort,
-                error,
-            )
 
     def _owner(self, link: Link, payload: bytes) -> str:
         """The device of a frame that names none: of a binary one, the first four characters of the MAC address do.
