@@ -261,19 +261,17 @@ class Publisher:
             ]
             self._metrics.count("broker", "publishes", len(publications))
             await link.publish_many(publications)
-        while self._results:
-            await self._publish_results(link)
-        lines = [*self._log_lines]
-        self._log_lines.clear()
-        await link.publish_many(lines)
+        for waiting in (self._results, self._log_lines):
+            while waiting:
+                await self._publish_some(link, waiting)
 
-    async def _publish_results(self, link: Link) -> None:
-        """Publish some of the verdicts and responses; what did not get out is the first of the next time."""
-        batch = [self._results.popleft() for _ in range(min(AT_ONCE, len(self._results)))]
+    async def _publish_some(self, link: Link, waiting: deque[Message]) -> None:
+        """Publish some of the messages that wait; what did not get out is the first of the next time."""
+        batch = [waiting.popleft() for _ in range(min(AT_ONCE, len(waiting)))]
         try:
             await link.publish_many(batch)
         except BaseException:
-            self._results.extendleft(reversed(batch))
+            waiting.extendleft(reversed(batch))
             raise
         if len(self._results) < KEPT_RESULTS // 2:
             self._room.set()

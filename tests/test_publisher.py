@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import pytest
 from support import acme
 from support.gadget import gadget
 from support.listener import listening
 from support.waiting import until
 
+from navibridge.broker import LocalBroker
+from navibridge.errors import LinkError
 from navibridge.model import Alert, Gone, Presence, Reading
 from navibridge.publisher import KEPT_RESULTS
 
@@ -135,6 +138,22 @@ async def test_a_device_whose_state_can_not_be_said_is_unavailable_and_the_other
         await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["room"] == 22.0)
         await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online", since=listener.mark() - 2)
     assert caplog.text.count("unexpected error in its state") == 1
+
+
+async def test_what_meets_a_link_that_breaks_is_published_over_the_next(mosquitto, listener, world, tmp_path) -> None:
+    async with acme.running(acme.settings(mosquitto.port), tmp_path) as bridge:
+        await listener.wait_for("navibridge/bridge/state", lambda heard: heard.text == "online")
+        async with LocalBroker(bridge.config.broker, client_id="other", will=None).open() as link:
+            await mosquitto.stop()
+            await until(lambda: not bridge.connected)
+            with pytest.raises(LinkError):
+                await link.publish("navibridge/other", b"")
+            bridge.publish_log(b"a warning")
+            with pytest.raises(LinkError):
+                await bridge._publisher._flush(link)
+        await mosquitto.start()
+        async with listening(mosquitto, "#") as late:
+            assert (await late.wait_for("navibridge/bridge/log", timeout=10)).text == "a warning"
 
 
 async def test_a_flood_of_commands_loses_no_verdict(mosquitto, listener, world, tmp_path) -> None:
