@@ -98,7 +98,9 @@ def hide(whose: str, secrets: Iterable[str]) -> None:
         whose: the account.
         secrets: tokens and keys.
     """
-    _granted[whose] = (frozenset(secrets), *_granted.get(whose, ()))[:2]
+    newest = frozenset(secrets)
+    earlier = (granted for granted in _granted.get(whose, ()) if granted != newest)  # told twice is granted once
+    _granted[whose] = (newest, *earlier)[:2]
 
 
 class Redactor(logging.Filter):

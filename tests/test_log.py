@@ -120,7 +120,8 @@ def test_the_tokens_of_the_last_two_times_are_hidden() -> None:
     stream = io.StringIO()
     set_up(Log(), stream=stream)
     for number in range(4):
-        hide("home", [f"token-number-{number}"])
+        for _ in range(2):
+            hide("home", [f"token-number-{number}"])
     hide("cabin", ["token-of-the-cabin"])
     LOGGER.info("%s", [*(f"token-number-{number}" for number in range(4)), "token-of-the-cabin"])
     assert stream.getvalue().endswith(f"['token-number-0', 'token-number-1', '{HIDDEN}', '{HIDDEN}', '{HIDDEN}']\n"), (
