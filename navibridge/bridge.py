@@ -30,7 +30,7 @@ from navibridge.backoff import Backoff
 from navibridge.broker import LIMITS, Limits, LocalBroker, Message
 from navibridge.commands import Command, Reply, Request, Result, Verdict, check, read_object, read_value
 from navibridge.dispatch import Dispatcher
-from navibridge.errors import CommandError, LinkError
+from navibridge.errors import CommandError, LinkError, cause
 from navibridge.fleet import Fleet
 from navibridge.lookaround import LookAround
 from navibridge.metrics import Metrics
@@ -304,10 +304,10 @@ class Bridge:
                 group.create_task(self._listen(link), name="broker listener")
                 group.create_task(self._publisher.run(link), name="broker publisher")
         except ExceptionGroup as errors:
-            lost, other = errors.split(LinkError)
-            if other is not None or lost is None:
+            ended = cause(errors)
+            if not isinstance(ended, LinkError):
                 raise
-            raise LinkError(str(lost.exceptions[0]), reason="closed") from errors
+            raise LinkError(str(ended), reason=ended.reason, what_to_do=ended.what_to_do) from errors
         except asyncio.CancelledError:
             await asyncio.sleep(0)  # the dispatcher gives its last verdicts when it is cancelled, just now
             await self._publisher.goodbye(link, limit=self.timing.goodbye)

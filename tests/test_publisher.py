@@ -11,7 +11,8 @@ from support.gadget import gadget
 from support.listener import listening
 from support.waiting import until
 
-from navibridge.broker import LocalBroker
+from navibridge.bridge import Timing
+from navibridge.broker import Limits, LocalBroker
 from navibridge.errors import LinkError
 from navibridge.model import Alert, Gone, Presence, Reading
 from navibridge.publisher import KEPT_RESULTS
@@ -138,6 +139,20 @@ async def test_a_device_whose_state_can_not_be_said_is_unavailable_and_the_other
         await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["room"] == 22.0)
         await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online", since=listener.mark() - 2)
     assert caplog.text.count("unexpected error in its state") == 1
+
+
+async def test_why_a_link_ended_is_told_with_what_to_do(
+    mosquitto, listener, world, tmp_path, caplog: pytest.LogCaptureFixture
+) -> None:
+    timing = Timing(broker_limits=Limits(call=1.0))
+    async with acme.running(acme.settings(mosquitto.port), tmp_path, timing=timing):
+        await listener.wait_for("navibridge/bridge/state", lambda heard: heard.text == "online")
+        mosquitto.pause()
+        world.report(room=23.0)
+        await until(lambda: "did not acknowledge" in caplog.text)
+        mosquitto.resume()
+    (said,) = [line for line in caplog.messages if "did not acknowledge" in line]
+    assert "Look at the broker's log" in said
 
 
 async def test_what_meets_a_link_that_breaks_is_published_over_the_next(mosquitto, listener, world, tmp_path) -> None:
