@@ -599,12 +599,14 @@ class _Mqtt5:
         self._attempt: Future[None] = Future()
         self._stopped: Future[None] = Future()
         attempt, stopped = self._attempt, self._stopped
+        known = weakref.ref(self)
 
         def succeeded(_: mqtt5.LifecycleConnectSuccessData) -> None:
             if not attempt.done():
                 attempt.set_result(None)
 
         def failed(data: mqtt5.LifecycleConnectFailureData) -> None:
+            _give_up(known)
             if attempt.done():
                 return
             if data.connack_packet is not None:
@@ -642,7 +644,7 @@ class _Mqtt5:
             on_publish_callback_fn=lambda data: options.arrived(data.publish_packet.topic, data.publish_packet.payload),
             on_lifecycle_event_connection_success_fn=succeeded,
             on_lifecycle_event_connection_failure_fn=failed,
-            on_lifecycle_event_disconnection_fn=functools.partial(_disconnected, weakref.ref(self), options.lost),
+            on_lifecycle_event_disconnection_fn=functools.partial(_disconnected, known, options.lost),
             on_lifecycle_event_stopped_fn=ended,
         )
         self._client = mqtt5_client_builder.websockets_with_custom_handshake(
@@ -689,12 +691,16 @@ class _Mqtt5:
             raise LinkError(f"the cloud did not take the message: {code.name}", reason="publish_refused")
 
 
+def _give_up(client: weakref.ref[_Mqtt5]) -> None:
+    """Tell a client of MQTT 5 at once not to connect again, on the library's own thread, as the one of 3.1.1 is."""
+    if (known := client()) is not None:
+        known.drop()
+
+
 def _disconnected(
     client: weakref.ref[_Mqtt5], lost: Callable[[AwsCrtError], None], data: mqtt5.LifecycleDisconnectData
 ) -> None:
-    """A client of MQTT 5 lost its connection; it is told at once not to reconnect, as the one of 3.1.1 is."""
-    if (known := client()) is not None:
-        known.drop()
+    _give_up(client)
     lost(data.exception)
 
 

@@ -400,6 +400,23 @@ async def test_a_hang_at_the_upgrade_is_given_up_counted_and_not_repeated(
     assert await end_of(link) == ([], "closed")
 
 
+class Thorough(CloudLink):
+    """A link that takes its time to find out why an attempt failed."""
+
+    async def _diagnose(self, _: Any) -> LinkError | None:
+        await asyncio.sleep(2.5 * self._limits.reconnect)
+        return None
+
+
+async def test_an_attempt_that_failed_is_not_made_again_meanwhile(
+    to: Endpoint, box: Postbox, cloud: SimulatedCloud
+) -> None:
+    box.expires_at = 0.0
+    with pytest.raises(LinkError):
+        await Thorough.open(to, "me", box.credentials, limits=replace(QUICK, reconnect=1))
+    assert cloud.counts.refused.total() == 1
+
+
 async def test_an_attempt_that_succeeds_too_late_is_undone(to: Endpoint, box: Postbox, cloud: SimulatedCloud) -> None:
     cloud.faults.latency = 0.6
     assert (await refusal(to, box, limits=replace(QUICK, opening=0.3))).reason == "timeout"
