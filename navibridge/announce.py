@@ -105,6 +105,7 @@ class Announcer:
         self._leftovers = Leftovers(topics)
         self._left = self._leftovers.found
         self._announced: dict[str, Outline] = {}
+        self._doubtful: dict[str, dict[str, Document]] = {}
         self._outlines: dict[Outline, Outline] = {}
         self._bridge = discovery.bridge_id(topics)
 
@@ -117,7 +118,7 @@ class Announcer:
         return self._leftovers.looks()
 
     def device(self, key: str, device: Device, account: str, unit: TemperatureUnit) -> list[Message]:
-        """What to publish so that the device is announced as it is now."""
+        """What to publish so that the device is announced as it is now; whatever of it goes away, until `arrived`."""
         document = discovery.device_document(device, self._topics, topic=key, account=account, unit=unit)
         return self._become(object_id(self._topics, key), document)
 
@@ -125,11 +126,16 @@ class Announcer:
         """What to publish so that the bridge itself is announced."""
         return self._become(self._bridge, discovery.bridge_document(self._topics, sorted(accounts), requests=REQUESTS))
 
+    def arrived(self, keys: Iterable[str]) -> None:
+        """The broker has taken what was made last for these devices."""
+        for key in keys:
+            self._doubtful.pop(object_id(self._topics, key), None)
+
     def withdraw(self, key: str) -> list[str]:
         """The discovery topics to clear of a device that is gone."""
         identity = object_id(self._topics, key)
         announced = self._messages(identity, self._announced.pop(identity, ()))
-        return [*announced, *self._earlier(identity)]
+        return [*(announced | self._doubtful.pop(identity, {})), *self._earlier(identity)]
 
     def unclaimed(self, devices: Collection[str], accounts: Collection[str]) -> list[str]:
         """The availability topics that an earlier run left of what nobody has claimed yet in this one.
@@ -186,6 +192,9 @@ class Announcer:
             before = self._messages(identity, known)
         for topic in before:
             self._left.pop(topic, None)
+        before |= self._doubtful.get(identity, {})
+        if before:
+            self._doubtful[identity] = before
         self._announced[identity] = outline
         return [Message(topic, payload, retain=True) for topic, payload in discovery.steps(before, after)]
 

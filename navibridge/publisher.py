@@ -245,6 +245,7 @@ class Publisher:
         for topic in to_clear:  # not before: what a breaking link has swallowed would stay for ever
             self._to_clear.pop(topic, None)
         await link.publish_many(self._bridge_publications())
+        self._announcer.arrived(("bridge",))
         while self._to_announce:
             keys = [key for key, _ in zip(tuple(self._to_announce), range(AT_ONCE), strict=False)]
             announced = []
@@ -252,6 +253,7 @@ class Publisher:
                 del self._to_announce[key]
                 announced += self._discovery_publications(key)
             await link.publish_many(announced)
+            self._announcer.arrived(keys)
         changed = self._cache.take_changed()
         for start in range(0, len(changed), AT_ONCE):
             publications = [

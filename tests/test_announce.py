@@ -53,6 +53,7 @@ def test_an_entity_that_is_gone_is_cleared_in_the_entity_form() -> None:
     then = announced(made, described)
     assert [topic for topic, payload in then.items() if not payload] == [topic for topic in first if "/hours/" in topic]
     assert first.keys() == then.keys()
+    made.arrived([described.id])
     assert sorted(made.withdraw(described.id)) == sorted(topic for topic, payload in then.items() if payload)
 
 
@@ -65,6 +66,31 @@ def test_an_entity_that_is_gone_is_reduced_to_its_platform_in_the_device_form() 
     assert orjson.loads(then[0].payload)["components"]["hours"] == {"platform": "sensor"}
     assert "hours" not in orjson.loads(then[1].payload)["components"]
     assert made.withdraw(described.id) == [topic]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_entity_goes_away_however_often_the_link_breaks_over_it(form: Format) -> None:
+    made = announcer(form)
+    described = without_hours(device(HEATER))
+    announced(made, device(HEATER))
+    made.arrived([described.id])
+    step = made.device(described.id, described, "home", "C")
+    assert made.device(described.id, described, "home", "C") == step, "nobody said that it has arrived"
+    made.arrived([described.id])
+    then = made.device(described.id, described, "home", "C")
+    assert len(then) == len(step) - 1
+    assert all(message.payload for message in then)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_device_in_another_format_than_before_is_withdrawn_from_both_when_nothing_has_arrived(form: Format) -> None:
+    (other,) = (one for one in FORMS if one != form)
+    left = announced(announcer(other), device(HEATER))
+    made = announcer(form)
+    for topic, payload in left.items():
+        made.remember(topic, payload)
+    new = announced(made, device(HEATER))
+    assert sorted(made.withdraw("a1")) == sorted({*left, *new})
 
 
 def test_nothing_is_announced_where_nothing_is_wanted() -> None:
