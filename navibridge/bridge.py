@@ -475,6 +475,8 @@ class Bridge:
             state.shift(step)
         for account in self.accounts.values():
             account.shift(step)
+        self._status.shift(step)
+        self._publisher.mark_info()
 
 
 def memory() -> float | None:

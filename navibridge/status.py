@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Status:
-    """A view of the whole bridge; it changes nothing.
+    """A view of the whole bridge; it changes nothing of it.
 
     Args:
         config: the whole configuration.
@@ -55,6 +55,10 @@ class Status:
         self._metrics = metrics
         self._started = started
         self._broker = broker
+
+    def shift(self, step: float) -> None:
+        """The clock was set, by so many seconds: the bridge was started as long ago as before."""
+        self._started += step
 
     def info(self, unmatched: Sequence[str]) -> dict[str, Any]:
         """What the bridge is and what it publishes; no secrets.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from itertools import pairwise
 
 import aiomqtt
@@ -48,6 +49,19 @@ async def test_from_start_to_first_state(mosquitto, listener, world, tmp_path) -
         assert info["devices"]["acme_a1"]["name"] == "Hall"
         assert "owner@example.com" not in str(info)
         assert (await late.wait_for("navibridge/bridge/health")).json["verdicts"]["applied"] == 0
+
+
+async def test_a_clock_that_is_set_after_the_start_does_not_make_the_bridge_older(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    ahead = -86_400.0
+    async with acme.running(acme.settings(mosquitto.port), tmp_path, clock=lambda: time.time() + ahead) as bridge:
+        info = await listener.wait_for("navibridge/bridge/info")
+        ahead = 0.0
+        await listener.wait_for(
+            "navibridge/bridge/info", lambda heard: heard.json["started_at"] > info.json["started_at"]
+        )
+        assert 0 <= bridge.health()["uptime_s"] < 3600
 
 
 async def test_a_command_is_applied_and_shown(mosquitto, listener, world, tmp_path) -> None:
