@@ -166,7 +166,7 @@ class Fleet:
         if listed and state.account != account.name:
             return
         if listed:
-            heir = next((name for name in listed if self._accounts[name].up.is_set()), next(iter(listed)))
+            heir = self._heir(key) or next(iter(listed))
             log.info(
                 "%s is no longer in account %s; account %s has it too, and goes on with it", key, account.name, heir
             )
@@ -178,6 +178,18 @@ class Fleet:
         self._cache.drop(key)
         self._publisher.withdraw(key)
         self._whereabouts.forget(key)
+
+    def pass_on(self, account: Account) -> None:
+        """An account waits for a person: what another one has as well goes on with that."""
+        for key, state in self._cache.items():
+            heir = self._heir(key)
+            if state.account == account.name and heir is not None:
+                log.info("%s goes on with account %s, since account %s needs attention", key, heir, account.name)
+                self._show(key, heir)
+
+    def _heir(self, key: str) -> str | None:
+        """An account that has the device and reaches it."""
+        return next((name for name in self._listed[key] if self._accounts[name].up.is_set()), None)
 
     def _read(self, account: Account, reading: Reading) -> None:
         key = self._keys.get((account.name, reading.device_id))

@@ -11,7 +11,7 @@ from support.gadget import gadget
 from support.listener import listening
 from support.waiting import until
 
-from navibridge.errors import LinkError
+from navibridge.errors import AuthError, LinkError
 from navibridge.model import Found, Gone, Presence, Reading
 
 if TYPE_CHECKING:
@@ -120,6 +120,27 @@ async def test_a_device_in_two_accounts_passes_to_the_other_when_the_first_loses
         world.tell(Gone("a1"))
         await listener.wait_for(f"{BASE}/state", lambda heard: heard.payload == b"")
         await listener.wait_for(CONFIG, lambda heard: heard.payload == b"")
+
+
+async def test_a_device_in_two_accounts_passes_to_the_other_when_the_first_needs_a_person(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    other = acme.world("other@example.com")
+    other.devices.clear()
+    async with acme.running(acme.settings(mosquitto.port, accounts=CABIN), tmp_path) as bridge:
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
+        await until(lambda: other.up)
+        other.add(gadget())
+        other.add(gadget("Attic", "b2"))
+        await listener.wait_for("navibridge/acme_b2/state")
+        assert bridge.cache.get("acme_a1").account == "home"
+        world.error = AuthError("the password is wrong", reason="wrong_password", what_to_do="Mend it.")
+        world.cut()
+        account = {"topic": "navibridge/bridge/account/cabin/availability"}
+        await listener.wait_for(CONFIG, lambda heard: account in heard.json["availability"])
+        await listener.publish(f"{BASE}/set/lamp", "ON")
+        await acme.verdict(listener, verdict="applied")
+        assert (len(world.sent), len(other.sent)) == (0, 1)
 
 
 async def test_an_account_that_comes_back_does_not_take_a_device_away_again(
