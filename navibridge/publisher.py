@@ -154,7 +154,7 @@ class Publisher:
             if now > state.fades_at:
                 self._cache.mark(key)
                 self.wake()
-            availability = _word(available=state.available(now))
+            availability = _word(available=state.available(now) and key not in self._untold)
             if self._shown_devices.get(key, availability) != availability:
                 if state.present and availability == OFFLINE:
                     self._whereabouts.away(key, "stale", "%s is stale: nothing was heard of it for too long", key)
@@ -169,6 +169,7 @@ class Publisher:
         """A device is gone from the cache, and nothing of it shall stay on the broker."""
         self._to_announce.pop(key, None)
         self._shown_devices.pop(key, None)
+        self._untold.discard(key)
         self.clear(self._announcer.withdraw(key))
         self.clear([self._topics.state(key), self._topics.availability(key)])
         self.clear([self._topics.value(key, name) for name in self._shown_values.pop(key, {})])

@@ -127,12 +127,16 @@ async def test_a_device_whose_state_can_not_be_said_is_unavailable_and_the_other
     mosquitto, listener, world, tmp_path, caplog
 ) -> None:
     broken = Alert("broken", "room", above=30, explain=lambda values: str(values["room"] / 0))
-    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+    async with acme.running(acme.settings(mosquitto.port), tmp_path, timing=Timing(tick=0.02, health=0.2)):
         await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
         world.add(replace(gadget("Hall"), alerts=(broken,)))
         world.report(room=31.0)
         since = listener.mark()
         await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "offline")
+        for _ in range(3):  # a few looks of the ticker
+            await listener.wait_for("navibridge/bridge/health", since=listener.mark())
+        said = [heard.text for heard in listener.heard[since:] if heard.topic == f"{BASE}/availability"]
+        assert said == ["offline"], "once is enough"
         world.add(gadget("Cellar", "b2"))
         await listener.wait_for("navibridge/acme_b2/state", since=since)
         world.report(room=22.0)
