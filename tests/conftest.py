@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from support.listener import Listener
     from support.mosquitto import BrokerKind, Mosquitto
     from support.vendors.acme import World
+
+
+# How long an example takes, is for the machine to say.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -52,13 +52,23 @@ def bridge(home: Path) -> Iterator[Running]:
 # ------------------------------------------------------------------------------------------------------- start and stop
 
 
+@contextmanager
+def not_ignored(number: signal.Signals) -> Iterator[None]:
+    """Programs started within get the signal as usual, even if the tests were started by one that ignores it (nohup)."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_told_to_stop_it_says_offline_and_ends_well(
     house: object, home: Path, mosquitto: Mosquitto, number: signal.Signals
 ) -> None:
     del house
     async with listening(mosquitto) as heard:
-        with started("run", directory=home) as running:
+        with not_ignored(number), started("run", directory=home) as running:
             await heard.wait_for(f"navibridge/{JSON}/state", lambda message: message.payload)
             await heard.wait_for("navibridge/bridge/state", lambda message: message.text == "online")
             stopped = heard.mark()
