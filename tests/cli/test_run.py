@@ -54,7 +54,7 @@ def bridge(home: Path) -> Iterator[Running]:
 
 @contextmanager
 def not_ignored(number: signal.Signals) -> Iterator[None]:
-    """Programs started within get the signal as usual, even if the tests were started by one that ignores it (nohup)."""
+    """Programs started within get the signal as usual, even if whoever started the tests ignores it (nohup)."""
     before = signal.signal(number, signal.SIG_DFL)
     try:
         yield
