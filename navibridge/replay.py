@@ -41,8 +41,11 @@ if TYPE_CHECKING:
 RETRY: Final = 2.0
 """Seconds of the capture until a session is tried again that has ended."""
 
-AFTERWARDS: Final = 1.0
-"""Seconds that sessions live on after the last line, to say what follows from it."""
+AFTERWARDS: Final = 7.0
+"""Seconds that sessions live on after the last line, to say what follows from it.
+
+A device that has not said what it can do is announced without it after six, and counts as silent after ten.
+"""
 
 EMAIL: Final = "replay@example.com"
 PASSWORD: Final = "replay"  # noqa: S105 - of an account that does not exist

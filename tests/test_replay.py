@@ -225,6 +225,11 @@ async def test_time_is_the_captures(mosquitto: Mosquitto) -> None:
     assert health[-1]["accounts"]["home"]["frames"] >= 2
 
 
+async def test_a_capture_that_ends_early_has_its_devices_all_the_same(mosquitto: Mosquitto) -> None:
+    heard = await tank(mosquitto)
+    assert final_states(heard)[f"navilink_{MAC}"]["current_temperature"] == 50.0
+
+
 async def test_a_link_that_ends_and_one_that_is_refused_are_told_as_they_were(mosquitto: Mosquitto) -> None:
     heard = await tank(
         mosquitto,
