@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 EVERY: Final = 5.0
 """Seconds between two rows."""
 
-POLL: Final = 0.5
+POLL: Final = 2.0
 STALE_AFTER: Final = 10.0
-"""Seconds; a real house has more of them."""
+"""Seconds; a real house has more of them. With few, the fuse of `navibridge.usage` would blow within the hour."""
 
 LIVE_AGAIN: Final = 60.0
 """Seconds after a fault by which every device has to be live; some wait for half a minute, whatever the pace."""
