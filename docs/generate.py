@@ -22,7 +22,7 @@ import typer
 from navibridge import config, mistakes, vendors
 from navibridge.cli import app
 from navibridge.discovery import CORE_KEYS, device_document
-from navibridge.model import NOTHING, Attribute, Device, Features, Kind, Range, Sort, Value, always
+from navibridge.model import FOREVER, NOTHING, Attribute, Device, Features, Kind, Range, Sort, Value, always
 from navibridge.topics import Topics
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -56,6 +56,9 @@ Units and limits are canonical; with `temperature_unit: F` temperatures are in Â
   the state document alone.
 - **Read from**: the vendor's field, in brackets the forms of message and the encoding, then the section of
   [the protocol page](../protocol/{vendor}.md).
+
+A value that was neither told nor confirmed for as long as the device's timeout (`stale_after`) is unknown, unless the
+text says how long it lasts; then so long.
 
 Every device has {core} and a few more keys besides; see the [README](../../README.md).
 """
@@ -131,7 +134,8 @@ def described(
     row: Attribute, kind: Kind, shown: Mapping[str, str], vendor: str, sections: Mapping[str, str]
 ) -> tuple[str, ...]:
     """One attribute as a row of its table."""
-    about = " ".join(sentence for sentence in (f"{row.name}.", row.about, presence(row, kind)) if sentence)
+    sentences = (f"{row.name}.", row.about, presence(row, kind), lasting(row, kind))
+    about = " ".join(sentence for sentence in sentences if sentence)
     read = read_from(row)
     if row.source:
         read += f" [{row.source}](../protocol/{vendor}.md#{sections[row.source]})"
@@ -172,6 +176,14 @@ def presence(row: Attribute, kind: Kind) -> str:
     """Which units have it at all; nothing for all."""
     condition = gate(row.when, kind)
     return f"Present {condition}." if condition else ""
+
+
+def lasting(row: Attribute, kind: Kind) -> str:
+    """How long it is shown without being told again; nothing where that is the device's timeout."""
+    lasts = dict(kind.fading).get(row.key, FOREVER)
+    if not row.reads or lasts == 0:
+        return ""
+    return "Lasts until it changes." if lasts == FOREVER else f"Lasts {lasts / 60:.0f} min."
 
 
 class Probe(Mapping[str, Value]):

@@ -453,6 +453,9 @@ class Bridge:
         while True:
             await self.sleep(timing.tick)
             self._mind_the_clock()
+            for account in self.accounts.values():
+                if not account.available:
+                    self._fleet.pass_on(account)
             self._publisher.mark_what_time_changed()
             now = self._monotonic()
             if now >= next_health:

@@ -315,10 +315,19 @@ class Link:
             lambda: self._client.publish(topic, payload, qos, retain, properties, timeout=math.inf),
         )
 
-    async def publish_many(self, messages: Iterable[Message], *, pending: int = PENDING) -> None:
+    async def publish_many(
+        self,
+        messages: Iterable[Message],
+        *,
+        pending: int = PENDING,
+        taken: Callable[[Message], object] = lambda _: None,
+    ) -> None:
         """Publish all of them in that order, with several waiting for their acknowledgement at the same time.
 
-        A message is taken from ``messages`` when its turn comes, so they may be made on the way.
+        Args:
+            messages: each is drawn when its turn comes, so they may be made on the way.
+            pending: how many may wait.
+            taken: is told of each that the broker has acknowledged.
         """
         waiting = iter(messages)
 
@@ -331,6 +340,7 @@ class Link:
                     retain=message.retain,
                     correlation=message.correlation,
                 )
+                taken(message)
 
         if isinstance(messages, Sized):
             pending = min(pending, len(messages))  # mostly it is one, and fifty tasks for it are not for nothing

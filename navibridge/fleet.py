@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from navibridge.config import device_key
 from navibridge.mistakes import unmatched_device
-from navibridge.model import Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
+from navibridge.model import Confirmed, Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
 from navibridge.state import Display
 from navibridge.topics import device_topic
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from navibridge.config import Config, DeviceSettings
     from navibridge.metrics import Metrics
     from navibridge.publisher import Publisher
-    from navibridge.state import Cache
+    from navibridge.state import Cache, DeviceState
     from navibridge.store import Store
     from navibridge.transitions import Whereabouts
 
@@ -95,6 +95,8 @@ class Fleet:
                 self._gone(account, device_id)
             case Reading():
                 self._read(account, event)
+            case Confirmed():
+                self._confirmed(account, event)
             case Presence(device_id, online, reason):
                 self._present(account, device_id, online, reason)
             case LinkUp() | LinkDown() | ReadOnly():
@@ -176,15 +178,14 @@ class Fleet:
         del self._listed[key]
         self.keep_counters()  # should it come back, they go on where they were
         self._cache.drop(key)
-        self._publisher.withdraw(key)
+        self._publisher.withdraw(key, state.device)
         self._whereabouts.forget(key)
 
     def pass_on(self, account: Account) -> None:
-        """An account waits for a person: what another one has as well goes on with that."""
+        """An account is away for longer than a moment: what another one has as well goes on with that."""
         for key, state in self._cache.items():
-            heir = self._heir(key)
-            if state.account == account.name and heir is not None:
-                log.info("%s goes on with account %s, since account %s needs attention", key, heir, account.name)
+            if state.account == account.name and (heir := self._heir(key)) is not None:
+                log.info("%s goes on with account %s, since account %s is away", key, heir, account.name)
                 self._show(key, heir)
 
     def _heir(self, key: str) -> str | None:
@@ -192,10 +193,10 @@ class Fleet:
         return next((name for name in self._listed[key] if self._accounts[name].up.is_set()), None)
 
     def _read(self, account: Account, reading: Reading) -> None:
-        key = self._keys.get((account.name, reading.device_id))
-        state = self._cache.get(key) if key else None
-        if key is None or state is None or state.account != account.name:
+        found = self._shown_by(account, reading.device_id)
+        if found is None:
             return
+        key, state = found
         new = state.merge(reading, self._clock())
         if new:
             log.info("%s sends what is not known (kept as raw): %s", key, ", ".join(sorted(new)))
@@ -203,6 +204,20 @@ class Fleet:
         self._cache.mark(key)
         if state.available(self._clock()):
             self._whereabouts.here(key)
+
+    def _confirmed(self, account: Account, confirmed: Confirmed) -> None:
+        found = self._shown_by(account, confirmed.device_id)
+        if found is None:
+            return
+        key, state = found
+        if state.confirm(confirmed.keys, confirmed.at, self._clock()):
+            self._cache.mark(key)
+
+    def _shown_by(self, account: Account, device_id: str) -> tuple[str, DeviceState] | None:
+        """The key and state of a device that this account shows."""
+        key = self._keys.get((account.name, device_id))
+        state = self._cache.get(key) if key else None
+        return None if key is None or state is None or state.account != account.name else (key, state)
 
     def _present(self, account: Account, device_id: str, online: bool, reason: str) -> None:  # noqa: FBT001 - an event's field
         key = self._keys.get((account.name, device_id))

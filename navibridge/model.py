@@ -37,6 +37,9 @@ Raw: TypeAlias = Any
 Source: TypeAlias = Literal["push", "poll", "batch", "ack"]
 NOTHING: Final[Values] = MappingProxyType({})
 
+FOREVER: Final = math.inf
+"""How long a fact lasts, in seconds: a firmware's version, a limit, a counter."""
+
 
 class Sort(StrEnum):
     """What kind of value an attribute holds."""
@@ -176,6 +179,8 @@ class Attribute:
         writable_when: whether this unit accepts it as a command; otherwise it stays readable.
         needs: for a derived attribute: the keys of which at least one must have been seen.
         integrates: for an energy counter: the key of the power it is integrated from.
+        lasts: seconds for which a value may be shown after it was told, or confirmed; at least the device's own
+            timeout, and just that when left out.
         aliases: further names a command may use for it.
         category: ``None`` (main), ``config`` or ``diagnostic``.
         enabled: whether Home Assistant shows it without being asked.
@@ -198,6 +203,7 @@ class Attribute:
     writable_when: Callable[[Features], bool] = always
     needs: tuple[str, ...] = ()
     integrates: str | None = None
+    lasts: float = 0.0
     aliases: tuple[str, ...] = ()
     category: Literal["config", "diagnostic"] | None = None
     enabled: bool = True
@@ -423,10 +429,8 @@ class Kind:
         attributes: every row.
         composites: what is shown as one thing.
         ignored: per form, fields that are part of the envelope and carry no state.
-        fleeting: the forms that say how a device is at the moment; what arrives in these alone is not shown any longer
-            than the device's timeout, whatever else it still says.
-        regular: those of them that a living device sends all the time; what it tells in none of them is not missed so
-            soon. All of them when left out.
+        regular: the forms that a living device sends all the time: what it tells in them lasts no longer than the
+            device's timeout, whatever the row says.
         derive: further values from the values before and now (merged, this frame included). Pure; sees
             no clock.
         split: how the changes of one command are distributed over messages, in order.
@@ -437,12 +441,11 @@ class Kind:
     attributes: tuple[Attribute, ...]
     composites: tuple[Composite, ...] = ()
     ignored: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    fleeting: frozenset[str] = frozenset()
-    regular: frozenset[str] | None = None
+    regular: frozenset[str] = frozenset()
     derive: Callable[[Values, Values], Values] = derive_nothing
     split: Callable[[Mapping[str, Scalar]], tuple[Mapping[str, Scalar], ...]] = one_by_one
     by_key: Mapping[str, Attribute] = field(init=False)
-    fading: tuple[str, ...] = field(init=False)
+    fading: tuple[tuple[str, float], ...] = field(init=False)
     _readers: Mapping[str, Mapping[str, tuple[tuple[str, Callable[[Raw], Value]], ...]]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -461,10 +464,8 @@ class Kind:
                 if key not in by_key:
                     raise ValueError(f"{self.name}: {composite.key}.{role} names no attribute: {key}")
         object.__setattr__(self, "by_key", MappingProxyType(by_key))
-        forms = {row.key: {wire.form for wire in row.reads} for row in self.attributes}
-        regular = self.fleeting if self.regular is None else self.regular
-        fading = tuple(key for key, reads in forms.items() if reads <= self.fleeting and reads & regular)
-        object.__setattr__(self, "fading", fading)
+        lasting = ((row.key, self._lasts(row)) for row in self.attributes if row.reads)
+        object.__setattr__(self, "fading", tuple((key, lasts) for key, lasts in lasting if lasts < FOREVER))
         object.__setattr__(self, "_readers", MappingProxyType(readers))
 
     def decode(self, form: str, fields: Mapping[str, Raw]) -> Decoded:
@@ -486,6 +487,9 @@ class Kind:
                     values.setdefault(key, None)
                     unknown[name] = raw
         return Decoded(values, unknown)
+
+    def _lasts(self, row: Attribute) -> float:
+        return 0.0 if any(wire.form in self.regular for wire in row.reads) else row.lasts
 
     def wires(self, form: str) -> Mapping[str, tuple[str, ...]]:
         """Vendor field name to the attribute keys it feeds, for one form."""
@@ -617,6 +621,21 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What is known of some attributes of a device still holds. Not a sign of life: nothing new was said.
+
+    Attributes:
+        device_id: the vendor's id.
+        keys: of the attributes.
+        at: as of when, seconds since the epoch.
+    """
+
+    device_id: str
+    keys: tuple[str, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class LinkUp:
     """The account is signed in and its cloud link stands."""
 
@@ -646,7 +665,7 @@ class ReadOnly:
     what_to_do: str = ""
 
 
-Event: TypeAlias = Found | Gone | Reading | Presence | LinkUp | LinkDown | ReadOnly
+Event: TypeAlias = Found | Gone | Reading | Confirmed | Presence | LinkUp | LinkDown | ReadOnly
 
 
 @dataclass(frozen=True, slots=True)

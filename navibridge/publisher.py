@@ -20,6 +20,7 @@ import orjson
 from navibridge.account import AccountState
 from navibridge.broker import Message
 from navibridge.errors import LinkError
+from navibridge.state import BESIDES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from navibridge.broker import Link
     from navibridge.lookaround import LookAround
     from navibridge.metrics import Metrics
+    from navibridge.model import Device
     from navibridge.state import Cache, DeviceState
     from navibridge.topics import Topics
     from navibridge.transitions import Whereabouts
@@ -165,14 +167,17 @@ class Publisher:
             if self._shown_accounts.get(name, availability) != availability:
                 self.mark_account(name)
 
-    def withdraw(self, key: str) -> None:
+    def withdraw(self, key: str, device: Device) -> None:
         """A device is gone from the cache, and nothing of it shall stay on the broker."""
         self._to_announce.pop(key, None)
         self._shown_devices.pop(key, None)
         self._untold.discard(key)
         self.clear(self._announcer.withdraw(key))
         self.clear([self._topics.state(key), self._topics.availability(key)])
-        self.clear([self._topics.value(key, name) for name in self._shown_values.pop(key, {})])
+        if self._attribute_topics:
+            # One that has said nothing in this run may have values of an earlier one.
+            names = {*self._shown_values.pop(key, {}), *(row.key for row in device.attributes), *BESIDES}
+            self.clear([self._topics.value(key, name) for name in sorted(names)])
         self.mark_info()
 
     def clear(self, topics: Iterable[str]) -> None:
@@ -269,12 +274,14 @@ class Publisher:
                 await self._publish_some(link, waiting)
 
     async def _publish_some(self, link: Link, waiting: deque[Message]) -> None:
-        """Publish some of the messages that wait; what did not get out is the first of the next time."""
+        """Publish some of the messages that wait; what the broker has not taken is the first of the next time."""
         batch = [waiting.popleft() for _ in range(min(AT_ONCE, len(waiting)))]
+        left = {id(message): message for message in batch}
         try:
-            await link.publish_many(batch)
+            await link.publish_many(batch, taken=lambda message: left.pop(id(message)))
         except BaseException:
-            waiting.extendleft(reversed(batch))
+            room = (waiting.maxlen or 0) - len(waiting)  # others came meanwhile, and the oldest go first
+            waiting.extendleft([*reversed(left.values())][:room])
             raise
         if len(self._results) < KEPT_RESULTS // 2:
             self._room.set()

@@ -30,6 +30,9 @@ EARLIEST: Final = 5.0
 MOST_UNKNOWN: Final = 64
 """How many unknown fields of one device are kept under ``raw``."""
 
+BESIDES: Final = ("problem", "problem_text", "temperature_unit", "seen_at", "stale", "source")
+"""What a document has of plain values, besides the device's attributes."""
+
 NO_PROBLEM: Final = "No problem"
 LONGEST_TEXT: Final = 255
 """Home Assistant cuts the state of a text sensor off after this many characters (`home-assistant.md` 3.3)."""
@@ -60,12 +63,14 @@ class DeviceState:
         display: how it is shown.
         values: the newest value of each attribute, derived ones included.
         stamps: when each was observed, seconds since the epoch.
+        confirmed: when each was known to hold still, if that is later.
         seen_at: when anything was observed last; ``None`` before the first reading.
         source: how the newest reading came.
         present: what the cloud, or the device's silence, says of its connection.
         reason: why it is not present.
         unknown: raw fields and values that no table lists.
         fades_at: when the next value will have been shown for too long, though the device speaks.
+        faded: the attributes that have been.
     """
 
     device: Device
@@ -73,12 +78,14 @@ class DeviceState:
     display: Display = Display()
     values: dict[str, Value] = field(default_factory=dict)
     stamps: dict[str, float] = field(default_factory=dict)
+    confirmed: dict[str, float] = field(default_factory=dict)
     seen_at: float | None = None
     source: Source | None = None
     present: bool = True
     reason: str = ""
     unknown: dict[str, Raw] = field(default_factory=dict)
     fades_at: float = math.inf
+    faded: frozenset[str] = frozenset()
 
     def merge(self, reading: Reading, now: float) -> frozenset[str]:
         """Take a reading in; returns the raw names that are unknown and kept from here on."""
@@ -96,6 +103,8 @@ class DeviceState:
             self._integrate(counter, power, fresh, at)
         self.values.update(fresh)
         self.stamps.update(dict.fromkeys(fresh, at))
+        for key in fresh:
+            self.confirmed.pop(key, None)
         self.values.update(self.device.kind.derive(before, self.values))
         if self.seen_at is None or at >= self.seen_at or self.seen_at > latest:
             self.seen_at, self.source = at, reading.source
@@ -107,6 +116,16 @@ class DeviceState:
                 new.add(name)
             self.unknown[name] = raw
         return frozenset(new)
+
+    def confirm(self, keys: Iterable[str], at: float, now: float) -> bool:
+        """What is known of these attributes held at that time still; returns whether that shows one of them again.
+
+        The order of observations stays: what was seen before that time, and is told only later, is news all the same.
+        """
+        at = min(at, now)
+        for key in keys:
+            self.confirmed[key] = max(at, self.confirmed.get(key, at))
+        return not self.faded.isdisjoint(keys)
 
     def _counters(self) -> Iterable[tuple[str, str]]:
         return ((row.key, row.integrates) for row in self.device.attributes if row.integrates)
@@ -145,21 +164,23 @@ class DeviceState:
         if self.seen_at is not None:
             self.seen_at += step
         self.stamps = {key: stamp + step for key, stamp in self.stamps.items()}
+        self.confirmed = {key: at + step for key, at in self.confirmed.items()}
         self.fades_at += step
 
     def live(self, now: float) -> Values:
-        """The values as they may be shown: without those that the device leaves out of what it says by now."""
-        stale_after = self.display.stale_after
-        oldest, faded = math.inf, []
-        for key in self.device.kind.fading:
+        """The values as they may be shown: without those that nobody has told or confirmed for too long."""
+        timeout = self.display.stale_after
+        self.fades_at, faded = math.inf, []
+        for key, lasts in self.device.kind.fading:
             stamp = self.stamps.get(key)
             if stamp is None or self.values.get(key) is None:
                 continue
-            if now - stamp > stale_after:
+            until = max(stamp, self.confirmed.get(key, stamp)) + max(lasts, timeout)
+            if now > until:
                 faded.append(key)
-            elif stamp < oldest:
-                oldest = stamp
-        self.fades_at = oldest + stale_after
+            elif until < self.fades_at:
+                self.fades_at = until
+        self.faded = frozenset(faded)
         if not faded:
             return self.values
         left = {**self.values, **dict.fromkeys(faded)}

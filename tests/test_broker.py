@@ -18,7 +18,7 @@ from navibridge.config import Broker, Secret, Tls
 from navibridge.errors import LinkError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from support.mosquitto import Mosquitto
 
@@ -363,6 +363,25 @@ async def test_a_broker_that_dies_ends_everything_that_waits(mosquitto: Mosquitt
                 await call
         with pytest.raises(LinkError):
             await anext(link.messages())
+
+
+async def test_what_the_broker_took_before_it_died_is_known(mosquitto: Mosquitto) -> None:
+    taken: list[bytes] = []
+
+    def messages() -> Iterator[Message]:
+        for number in range(10_000):
+            yield Message("nb/x", str(number).encode())
+
+    async with local(mosquitto).open() as link:
+        publishing = asyncio.create_task(
+            link.publish_many(messages(), pending=10, taken=lambda message: taken.append(message.payload))
+        )
+        await until(lambda: len(taken) > 100)
+        await mosquitto.stop(kill=True)
+        with pytest.raises(LinkError):
+            await publishing
+    assert sorted(taken, key=int) == [str(number).encode() for number in range(len(taken))]
+    assert len(taken) < 10_000
 
 
 async def test_it_comes_back_after_a_restart(mosquitto: Mosquitto) -> None:

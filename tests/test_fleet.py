@@ -11,6 +11,7 @@ from support.gadget import gadget
 from support.listener import listening
 from support.waiting import until
 
+from navibridge.bridge import Timing
 from navibridge.errors import AuthError, LinkError
 from navibridge.model import Found, Gone, Presence, Reading
 
@@ -141,6 +142,32 @@ async def test_a_device_in_two_accounts_passes_to_the_other_when_the_first_needs
         await listener.publish(f"{BASE}/set/lamp", "ON")
         await acme.verdict(listener, verdict="applied")
         assert (len(world.sent), len(other.sent)) == (0, 1)
+
+
+async def test_a_device_in_two_accounts_passes_to_the_other_when_the_first_stays_away(
+    mosquitto, listener, world, tmp_path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    other = acme.world("other@example.com")
+    other.devices.clear()
+    quick = Timing(tick=0.02, account_grace=0.3)
+    async with acme.running(acme.settings(mosquitto.port, accounts=CABIN), tmp_path, timing=quick) as bridge:
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
+        await until(lambda: other.up)
+        other.add(gadget())
+        other.add(gadget("Attic", "b2"))
+        await listener.wait_for("navibridge/acme_b2/state")
+        world.error = LinkError("nobody there", reason="refused")
+        world.cut()
+        await until(lambda: not world.up)
+        assert bridge.cache.get("acme_a1").account == "home", "it may be back in a moment"
+        account = {"topic": "navibridge/bridge/account/cabin/availability"}
+        await listener.wait_for(CONFIG, lambda heard: account in heard.json["availability"])
+        await listener.publish(f"{BASE}/set/lamp", "ON")
+        await acme.verdict(listener, verdict="applied")
+        assert (len(world.sent), len(other.sent)) == (0, 1)
+    passed = [record.getMessage() for record in caplog.records if "goes on with account" in record.getMessage()]
+    assert passed == ["acme_a1 goes on with account cabin, since account home is away"]
 
 
 async def test_an_account_that_comes_back_does_not_take_a_device_away_again(

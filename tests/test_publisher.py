@@ -14,8 +14,9 @@ from support.waiting import until
 from navibridge.bridge import Timing
 from navibridge.broker import Limits, LocalBroker
 from navibridge.errors import LinkError
-from navibridge.model import Alert, Gone, Presence, Reading
+from navibridge.model import Alert, Confirmed, Gone, Presence, Reading
 from navibridge.publisher import KEPT_RESULTS
+from navibridge.state import iso
 
 BASE = "navibridge/acme_a1"
 CONFIG = "homeassistant/device/navibridge_acme_a1/config"
@@ -96,6 +97,52 @@ async def test_topics_of_single_values_go_with_the_option(mosquitto, listener, w
     async with listening(mosquitto, "navibridge/#") as late:
         await late.wait_for(f"{BASE}/state")
         assert not [message.topic for message in late.heard if "/value/" in message.topic]
+
+
+async def test_a_device_that_goes_without_a_word_leaves_no_value_of_an_earlier_run(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    configuration = acme.settings(mosquitto.port, attribute_topics=True)
+    async with acme.running(configuration, tmp_path):
+        await listener.wait_for(f"{BASE}/value/room", lambda heard: heard.text == "20.0")
+    world.silent.add("a1")
+    since = listener.mark()
+    async with acme.running(configuration, tmp_path):
+        await listener.wait_for("navibridge/bridge/state", lambda heard: heard.text == "online", since=since)
+        world.tell(Gone("a1"))
+        await listener.wait_for(f"{BASE}/value/room", lambda heard: heard.payload == b"", since=since)
+        await listener.wait_for(CONFIG, lambda heard: heard.payload == b"", since=since)
+    async with listening(mosquitto, f"{BASE}/#") as late:
+        await late.publish(f"{BASE}/end", "")
+        await late.wait_for(f"{BASE}/end")
+        assert [message.topic for message in late.heard] == [f"{BASE}/end"]
+
+
+async def test_a_value_that_was_not_told_for_long_is_unknown_until_it_is_confirmed(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    now, begin, passed = time.time(), time.monotonic(), 0.0
+    async with acme.running(
+        acme.settings(mosquitto.port, devices={"a1": {"stale_after": 30}}),
+        tmp_path,
+        clock=lambda: now + passed,
+        monotonic=lambda: begin + passed,
+    ):
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["room"] == 20.0)
+        world.tell(Confirmed("nobody", ("lamp",), now))
+        passed = 20.0
+        world.tell(Reading("a1", {"error": 0}, now + 20, "push"))
+        world.tell(Confirmed("a1", ("room",), now + 20))
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["error"] == 0)
+        passed = 40.0
+        state = await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["lamp"] is None)
+        assert (state.json["room"], state.json["stale"]) == (20.0, False)
+        assert listener.last(f"{BASE}/availability").text == "online"
+        since = listener.mark()
+        world.tell(Confirmed("a1", ("lamp",), now + 39))
+        state = await listener.wait_for(f"{BASE}/state", since=since)
+        assert state.json["lamp"] is False
+        assert state.json["seen_at"] == iso(now + 20), "nobody has heard of it"
 
 
 async def test_silence_makes_a_device_unavailable_and_a_word_brings_it_back(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.gadget import GADGET, derive, gadget
+from support.gadget import GADGET, gadget
 
-from navibridge.model import ENERGY, POWER, TEMPERATURE, TEMPERATURE_DELTA, Range, Reading
+from navibridge.model import ENERGY, FOREVER, POWER, TEMPERATURE, TEMPERATURE_DELTA, Range, Reading
 from navibridge.state import (
     LONGEST_GAP,
     MOST_UNKNOWN,
@@ -140,8 +140,7 @@ def test_staleness_and_presence_decide_availability() -> None:
 
 
 def test_a_value_that_is_left_out_fades_and_of_a_device_that_is_gone_none_does() -> None:
-    kind = replace(GADGET, fleeting=frozenset({"json"}), derive=derive)
-    state = DeviceState(replace(gadget(), kind=kind), "home", Display(stale_after=60, unit="F"))
+    state = DeviceState(gadget(), "home", Display(stale_after=60, unit="F"))
     state.merge(reading(room=20.0, counter=3), NOW)
     assert state.document(NOW)["room"] == 68.0
     assert state.fades_at == NOW + 60
@@ -152,6 +151,44 @@ def test_a_value_that_is_left_out_fades_and_of_a_device_that_is_gone_none_does()
     document = state.document(NOW + 111)
     assert (document["stale"], document["room"], document["counter"]) == (True, 68.0, 4)
     assert state.fades_at > NOW + 111, "or its document would be made again each second"
+
+
+def test_a_value_lasts_as_long_as_its_row_says_and_at_least_as_long_as_the_devices_timeout() -> None:
+    lasting = {"room": 120.0, "label": FOREVER, "counter": 10.0}
+    rows = tuple(replace(row, lasts=lasting.get(row.key, 0.0)) for row in GADGET.attributes)
+    kind = replace(GADGET, attributes=rows)
+    state = DeviceState(replace(gadget(), kind=kind), "home", Display(stale_after=60))
+    state.merge(reading(room=20.0, label="old", counter=1, lamp=True), NOW)
+    for since in (50, 100, 150):
+        state.merge(reading(NOW + since, error=0), NOW + since)
+    keys = ("room", "label", "counter", "lamp")
+    shown_at = {after: [key for key in keys if state.live(NOW + after)[key] is not None] for after in (60, 61, 121)}
+    assert shown_at == {60: [*keys], 61: ["room", "label"], 121: ["label"]}
+    regular = DeviceState(replace(gadget(), kind=replace(kind, regular=frozenset({"json"}))), "home", state.display)
+    regular.merge(reading(room=20.0, label="old"), NOW)
+    live = regular.live(NOW + 61)
+    assert (live["room"], live["label"]) == (None, None), "what is told all the time is missed soon"
+
+
+def test_what_is_confirmed_is_shown_for_longer_and_hides_no_news() -> None:
+    state = DeviceState(gadget(), "home", Display(stale_after=60))
+    state.merge(reading(speed="slow", lamp=True), NOW)
+    assert not state.confirm(["speed"], NOW + 50, NOW + 50), "nothing is shown that was not"
+    assert state.seen_at == NOW, "it is no sign of life"
+    state.merge(reading(NOW + 55, error=0), NOW + 55)
+    live = state.live(NOW + 61)
+    assert (live["speed"], live["lamp"], state.fades_at) == ("slow", None, NOW + 110)
+    assert state.confirm(["lamp", "speed"], NOW + 60, NOW + 62)
+    state.confirm(["lamp"], NOW + 10, NOW + 63)
+    assert state.live(NOW + 120)["lamp"] is True, "an older confirmation takes nothing back"
+    state.merge(reading(NOW + 20, "poll", speed="fast"), NOW + 63)
+    assert state.values["speed"] == "fast", "it was seen after the word before, and told late"
+    assert state.live(NOW + 81)["speed"] is None, "what was confirmed was the other value"
+    state.confirm(["speed"], NOW + 9_000, NOW + 90)
+    assert state.live(NOW + 151)["speed"] is None, "nothing is known of the future"
+    state.confirm(["speed"], NOW + 200, NOW + 200)
+    state.shift(-1_000)
+    assert state.live(NOW - 750)["speed"] == "fast"
 
 
 def test_alerts_become_sentences() -> None:

@@ -376,6 +376,32 @@ async def out_of_order(made: Scene) -> None:
         made.plant.tell(made.device, old)
 
 
+def silent_and_untold(made: Scene) -> None:
+    silence(made)
+    made.plant.faults(made.device).untold = True
+
+
+def change_and_speak(made: Scene) -> None:
+    """Somebody changes what no status tells, and then the device speaks again; the REST service lags behind."""
+    made.plant.change_what_no_status_tells(made.device)  # type: ignore[attr-defined]
+    made.plant.faults(made.device).silent = False
+
+
+def tell_all(made: Scene) -> None:
+    faults = made.plant.faults(made.device)
+    faults.stale = faults.untold = False
+
+
+def untold_and_unread(made: Scene) -> None:
+    made.plant.faults(made.device).untold = True
+    rest_fault(RestFault(500, {"code": 500}), of="states")(made)
+
+
+def told_and_read(made: Scene) -> None:
+    made.plant.faults(made.device).untold = False
+    rest_fault(None, of="states")(made)
+
+
 def own_clock(by: float) -> Any:
     return device_fault("clock_offset", by)
 
@@ -1186,6 +1212,29 @@ FAULTS: tuple[Fault, ...] = (
         within=5.5,
         others_stay=True,
         recover=8,
+    ),
+    Fault(
+        "device speaks again after a silence, but not of all",
+        "what it does not tell is unknown",
+        silent_and_untold,
+        tell_all,
+        sign=device_away,
+        within=5.5,
+        others_stay=True,
+        during=change_and_speak,
+        hold=7,
+        turning=False,
+        recover=8,
+        vendors=MYSA,
+    ),
+    Fault(
+        "changed at the device and not told, REST away",
+        "what no status tells is unknown in time, the rest stays",
+        untold_and_unread,
+        told_and_read,
+        hold=12,
+        recover=8,
+        vendors=MYSA,
     ),
     Fault("device silent, REST goes on", "nobody notices: REST tells", device_fault("silent"), hold=7, vendors=MYSA),
     Fault(

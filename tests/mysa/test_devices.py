@@ -705,13 +705,24 @@ def test_changes_travel_in_as_few_messages_as_the_wire_allows() -> None:
     assert attributes.HEATER_MODE.options == ("off", "heat")
 
 
-def test_what_a_status_tells_fades_when_it_is_left_out_and_what_is_set_does_not() -> None:
-    everywhere = {"current_temperature", "humidity"}
-    assert {kind.name: set(kind.fading) for kind in devices.KINDS} == {
-        "baseboard_v1_thermostat": {*everywhere, "current", "sensor_temperature"},
-        "baseboard_v2_thermostat": {*everywhere, "duty_cycle"},
-        "baseboard_lite_thermostat": {*everywhere, "duty_cycle"},
-        "in_floor_thermostat": {*everywhere, "floor_temperature", "duty_cycle", "line_voltage"},
-        "air_conditioner_controller": everywhere,
-        "unsupported_thermostat": set(),
+def test_how_long_a_value_is_shown_that_is_not_told_again() -> None:
+    """The declared timeouts: the device's own unless stated here."""
+    facts = {"rated_power", "energy", "firmware", "firmware_latest", "update_available", "nominal_voltage"}
+    for kind in devices.KINDS:
+        told = {row.key for row in kind.attributes if row.reads}
+        assert told - dict(kind.fading).keys() == facts & told, kind.name
+    settings = {"brightness_active", "brightness_idle", "eco", "display_unit"}
+    batches = {"heat_sink_temperature", "wifi_signal"}
+    slow = {kind.name: {key for key, lasts in kind.fading if lasts} for kind in devices.KINDS}
+    assert slow == {
+        "baseboard_v1_thermostat": {*settings, *batches, "line_voltage", "duty_cycle"},
+        "baseboard_v2_thermostat": {
+            *settings,
+            *batches,
+            *("line_voltage", "heating_current", "sensor_temperature", "auto_brightness", "proximity"),
+        },
+        "baseboard_lite_thermostat": {*settings, *batches, "line_voltage", "sensor_temperature"},
+        "in_floor_thermostat": {*settings, *batches, "sensor_temperature", "gfci_ok"},
+        "air_conditioner_controller": {*settings, "wifi_signal", "sensor_temperature"},
+        "unsupported_thermostat": {*batches, "line_voltage", "sensor_temperature"},
     }

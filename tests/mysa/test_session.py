@@ -20,7 +20,7 @@ from navibridge import vendors
 from navibridge.config import DeviceSettings
 from navibridge.demo.cloud import SimulatedCloud
 from navibridge.errors import AuthError, CommandError, LinkError
-from navibridge.model import Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
+from navibridge.model import Confirmed, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
 from navibridge.store import Store
 from navibridge.vendors.mysa import Settings
 from navibridge.vendors.mysa.session import MysaSession, Timing
@@ -255,6 +255,24 @@ async def test_an_unchanged_state_is_no_news(tmp_path: Path) -> None:
         await until(lambda: it.sim.requests.count("/devices/state") > 20)
         polls = [reading for reading in home.of(Reading) if reading.source == "poll"]
         assert len(polls) <= 3, "one for each time of observation"
+
+
+async def test_the_rest_service_is_asked_soon_after_devices_speak_anew(tmp_path: Path) -> None:
+    async with street(tmp_path, V2, status=0.05) as it:
+        home = it.home(timing=replace(TIMING, settling=0.3, silence=0.5))
+        await home.up()
+        await home.reading(0, lambda reading: reading.source == "push")
+        asked = it.sim.requests.count("/devices/state")
+        await until(lambda: it.sim.requests.count("/devices/state") == asked + 1)
+        await until(lambda: home.of(Confirmed, it.thermostat.id))
+        assert "mode" in home.of(Confirmed, it.thermostat.id)[-1].keys
+        spoke = len(home.of(Reading))
+        await until(lambda: len(home.of(Reading)) > spoke + 12)
+        assert it.sim.requests.count("/devices/state") == asked + 1, "it went on without a break"
+        it.thermostat.faults.silent = True
+        await until(lambda: time.time() - home.of(Reading)[-1].at > 0.6)
+        it.thermostat.faults.silent = False
+        await until(lambda: it.sim.requests.count("/devices/state") == asked + 2)
 
 
 async def test_the_links_go_on_without_the_rest_service(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

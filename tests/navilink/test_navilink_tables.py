@@ -51,6 +51,23 @@ def test_encoding_is_the_inverse_of_decoding(name: str) -> None:
             assert again == raw
 
 
+def test_how_long_a_value_is_shown_that_is_not_told_again() -> None:
+    """What the status tells lasts for the device's timeout, what is asked for once an hour longer, a fact for ever."""
+    gas, heat_pump = devices.GAS, devices.HEAT_PUMP
+    told = {kind.name: {row.key for row in kind.attributes if row.reads} for kind in devices.KINDS}
+    for kind in devices.KINDS:
+        for key in told[kind.name] - dict(kind.fading).keys():
+            forms = {wire.form for wire in kind.by_key[key].reads}
+            facts = {form for form in forms if form == "feature" or "channel_info" in form}
+            assert facts, f"{kind.name}.{key} is no fact and is shown for ever"
+    assert {lasts for _, lasts in gas.fading} == {0.0}
+    rare = {key: {wire.form for wire in heat_pump.by_key[key].reads} for key, lasts in heat_pump.fading if lasts}
+    assert {form for forms in rare.values() for form in forms} == {
+        *("reservations", "recirculation_schedule", "tou", "energy"),
+    }
+    assert len(rare) == 10
+
+
 @pytest.mark.parametrize(("kind", "row"), ROWS)
 def test_a_row_is_complete(kind: Kind, row: Attribute) -> None:
     assert row.name

@@ -13,6 +13,7 @@ from navibridge.model import (
     CURRENT,
     ENERGY,
     FLAG,
+    FOREVER,
     HUMIDITY,
     OPTION,
     PERCENT,
@@ -42,6 +43,9 @@ MEASURED, ESTIMATED = "measured", "estimated"
 ACTIONS: Final = ("off", "heating", "cooling", "drying", "fan", "idle")
 BRIGHTNESS: Final = Range(0, 100)
 UPDATE: Final = Quantity(Sort.FLAG, device_class="update")
+
+SLOW: Final = 3600.0
+"""Seconds for which it is shown what comes with batches, which take 20 minutes at times, or with the device list."""
 
 _BATCH: Final = {field.name: field.codec for field in (*batch.COMMON, *batch.VERSIONS[3])}
 
@@ -347,7 +351,9 @@ _DUTY_IN_BATCH: Final = Wire("batch", "duty_fraction", codecs.DUTY)
 
 def _duty(*live: Wire, about: str) -> Attribute:
     reads = (*live, _DUTY_IN_BATCH)
-    return Attribute("duty_cycle", "Duty cycle", PERCENT, reads, icon="mdi:percent", about=about, source="7")
+    return Attribute(
+        "duty_cycle", "Duty cycle", PERCENT, reads, lasts=SLOW, icon="mdi:percent", about=about, source="7"
+    )
 
 
 V1_DUTY: Final = _duty(about="Of the last interval that the device reported, half a minute each.")
@@ -372,6 +378,7 @@ HEATING_CURRENT: Final = Attribute(
     "Current while heating",
     CURRENT,
     (_batch("current"),),
+    lasts=SLOW,
     category="diagnostic",
     enabled=False,
     source="5.2",
@@ -387,6 +394,7 @@ LINE_VOLTAGE: Final = Attribute(
         _polled("LineVoltage", codecs.VOLTAGE),
         _batch("line_voltage"),
     ),
+    lasts=SLOW,
     category="diagnostic",
     source="2.4",
 )
@@ -395,6 +403,7 @@ NOMINAL_VOLTAGE: Final = Attribute(
     "Nominal voltage",
     VOLTAGE,
     (_setting("Voltage", codecs.VOLTAGE),),
+    lasts=FOREVER,
     category="diagnostic",
     announced=False,
     about="As it was set up; stands in for the line voltage until that has been measured.",
@@ -405,6 +414,7 @@ RATED_POWER: Final = Attribute(
     "Rated power",
     POWER,
     (Wire("settings", "rated_watts", codecs.NUMBER),),
+    lasts=FOREVER,
     category="diagnostic",
     announced=False,
     about="As it stands in the configuration.",
@@ -450,6 +460,7 @@ ENERGY_ROW: Final = Attribute(
     "Energy",
     ENERGY,
     (Wire("ledger", "energy", codecs.NUMBER),),
+    lasts=FOREVER,
     about="Counted from the live messages and from the readings that the device delivers later.",
     source="7",
 )
@@ -458,6 +469,7 @@ GFCI_OK: Final = Attribute(
     "Ground fault protection OK",
     FLAG,
     (Wire("infloor_power", "gfciStatus", codecs.FAULTLESS),),
+    lasts=SLOW,
     category="diagnostic",
     icon="mdi:shield-check",
     source="4.7",
@@ -497,6 +509,7 @@ def _brightness(key: str, name: str, field: str, nested: str, about: str) -> Att
         writes=True,
         within=BRIGHTNESS,
         step=1,
+        lasts=SLOW,
         category="config",
         icon="mdi:brightness-6",
         about=about,
@@ -520,6 +533,7 @@ AUTO_BRIGHTNESS: Final = Attribute(
         Wire("result", "br.a_b", codecs.FLAG),
     ),
     writes=True,
+    lasts=SLOW,
     category="config",
     icon="mdi:brightness-auto",
     source="2.3",
@@ -530,6 +544,7 @@ PROXIMITY: Final = Attribute(
     FLAG,
     (_setting("ProximityMode", codecs.FLAG), Wire("result", "pr", codecs.FLAG)),
     writes=True,
+    lasts=SLOW,
     category="config",
     icon="mdi:motion-sensor",
     source="2.3",
@@ -540,6 +555,7 @@ ECO: Final = Attribute(
     FLAG,
     (_setting("ecoMode", codecs.ECO),),
     writes=True,
+    lasts=SLOW,
     category="config",
     icon="mdi:leaf",
     source="2.3",
@@ -551,6 +567,7 @@ DISPLAY_UNIT: Final = Attribute(
     (_setting("Format", codecs.DISPLAY_UNIT),),
     writes=True,
     options=("celsius", "fahrenheit"),
+    lasts=SLOW,
     category="config",
     icon="mdi:temperature-celsius",
     about="On the device alone; what is published is the bridge's own choice.",
@@ -568,6 +585,7 @@ SENSOR_TEMPERATURE: Final = Attribute(
         _polled("SensorTemp", codecs.CELSIUS),
         _batch("sensor_temp"),
     ),
+    lasts=SLOW,
     category="diagnostic",
     enabled=False,
     about="Raw; the device's own electronics warm it.",
@@ -578,6 +596,7 @@ HEAT_SINK_TEMPERATURE: Final = Attribute(
     "Heat sink temperature",
     TEMPERATURE,
     (_polled("HeatSink", codecs.CELSIUS), _batch("heat_sink")),
+    lasts=SLOW,
     category="diagnostic",
     enabled=False,
     source="2.4",
@@ -587,6 +606,7 @@ WIFI_SIGNAL: Final = Attribute(
     "Wi-Fi signal",
     SIGNAL,
     (_polled("Rssi", codecs.SIGNAL), _batch("rssi")),
+    lasts=SLOW,
     category="diagnostic",
     enabled=False,
     source="2.4",
@@ -612,6 +632,7 @@ FIRMWARE: Final = Attribute(
         Wire("rest_firmware", "InstalledVersion", codecs.TEXT),
         Wire("rest_update", "installedVersion", codecs.TEXT),
     ),
+    lasts=FOREVER,
     category="diagnostic",
     icon="mdi:chip",
     source="2.2",
@@ -621,6 +642,7 @@ FIRMWARE_LATEST: Final = Attribute(
     "Latest firmware",
     TEXT,
     (Wire("rest_update", "allowedVersion", codecs.TEXT),),
+    lasts=FOREVER,
     category="diagnostic",
     icon="mdi:chip",
     source="2.2",
@@ -630,6 +652,7 @@ UPDATE_AVAILABLE: Final = Attribute(
     "Update available",
     UPDATE,
     (Wire("rest_update", "update", codecs.FLAG),),
+    lasts=FOREVER,
     category="diagnostic",
     enabled=False,
     source="2.2",

@@ -191,12 +191,6 @@ _FAN_ROLES: Final = {
 _UPDATE: Final = Composite("update", "firmware_update", {"installed": "firmware", "latest": "firmware_latest"})
 
 
-_MOMENT: Final = frozenset({
-    "status_v1", "status_v2", "status_infloor", "status_ac", "infloor_power", "batch", "rest_state"
-})  # fmt: skip
-"""The forms that say how a device is; what is set is told by others as well, when it changes."""
-
-
 def _kind(
     name: str,
     table: tuple[Attribute, ...],
@@ -213,7 +207,6 @@ def _kind(
         attributes=table,
         composites=composites,
         ignored=_ignored(table),
-        fleeting=_MOMENT,
         regular=frozenset({status}),
         derive=derive,
         split=split,

@@ -23,7 +23,7 @@ from navibridge.diagnosis import Endpoint
 from navibridge.doubts import Doubts
 from navibridge.errors import CommandError, LinkError, Throttled, cause
 from navibridge.intake import Intake
-from navibridge.model import Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
+from navibridge.model import Confirmed, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
 from navibridge.outbox import Outbox
 from navibridge.transitions import Transitions
 from navibridge.vendors.mysa import batch, controls, devices, frames
@@ -34,7 +34,7 @@ from navibridge.vendors.mysa.frames import Frame
 from navibridge.vendors.mysa.link import Link
 from navibridge.vendors.mysa.models import Family
 from navibridge.vendors.mysa.recovery import Recovery
-from navibridge.vendors.mysa.unit import HOLD, NOT_CONNECTED, Unit
+from navibridge.vendors.mysa.unit import HOLD, NOT_CONNECTED, SILENCE, Unit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
@@ -75,6 +75,8 @@ class Timing:
         saving: between two writes of what is known of the devices; memory cards wear out.
         life: of a link, before AWS IoT ends it after 24 hours.
         hold: after a command, before the REST service is believed again about what was commanded.
+        silence: between two messages of a device, after which it may have been changed unheard.
+        settling: between a device's first words and their show at the REST service, about.
     """
 
     listing: float = 300.0
@@ -86,6 +88,8 @@ class Timing:
     saving: float = 600.0
     life: float = 82_800.0
     hold: float = HOLD
+    silence: float = SILENCE
+    settling: float = 10.0
 
     def at(self, pace: float) -> Timing:
         """The same, so many times as fast."""
@@ -145,6 +149,7 @@ class MysaSession:
         self._outbox = Outbox()
         self._group: asyncio.TaskGroup | None = None
         self._look_again = asyncio.Event()
+        self._next_look: asyncio.Timeout | None = None
         self._listed_at = self._polled_at = self._asked_at = float("-inf")
         self._access_key = ""
         self._last_id = 0
@@ -358,6 +363,7 @@ class MysaSession:
         if not self._up:
             self._up = True
             self._outbox.emit(LinkUp())
+        self._look_soon()
 
     async def _link_failed(self, link: Link, error: LinkError) -> None:
         """Say what the loss of a link means for the account.
@@ -392,8 +398,9 @@ class MysaSession:
         failing, patience = False, 0.0
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.poll_interval):
+                async with asyncio.timeout(self._settings.poll_interval) as self._next_look:
                     await self._look_again.wait()
+            self._next_look = None
             await asyncio.sleep(patience)
             try:
                 if self._look_again.is_set() or time() - self._listed_at >= self._timing.listing:
@@ -410,6 +417,12 @@ class MysaSession:
                 patience = error.retry_after if isinstance(error, Throttled) else self._settings.poll_interval
             else:
                 failing, patience = False, 0.0
+
+    def _look_soon(self) -> None:
+        """Devices speak again: ask the REST service for what they do not tell, once they have reported there too."""
+        soon = asyncio.get_running_loop().time() + self._timing.settling
+        if self._next_look is not None and (self._next_look.when() or 0.0) > soon:
+            self._next_look.reschedule(soon)
 
     async def _read_account(self) -> None:
         """Read everything: who may be there, what each can do and is set to, and what was last heard of it."""
@@ -461,7 +474,8 @@ class MysaSession:
         if unit is None:
             unit = self._units[device_id] = self._new_unit(device_id, listed)
         unit.missing = 0
-        unit.take_settings(listed, now)
+        for confirmed in unit.take_settings(listed, now):
+            self._outbox.emit(confirmed)
         if installed:
             unit.take_firmware(Frame("rest_firmware", {"InstalledVersion": installed}, device_id, -1, "rest"), now)
             unit.describe(self._user, firmware=installed)
@@ -482,6 +496,7 @@ class MysaSession:
             ledger=Ledger.load(found.get("ledger")),
             seen={key for key in found.get("seen") or () if key in device.kind.by_key},
             hold_for=self._timing.hold,
+            silence=self._timing.silence,
         )
 
     def _take_states(self, states: Mapping[str, Mapping[str, Any]]) -> None:
@@ -540,6 +555,7 @@ class MysaSession:
     async def _take_frame(self, unit: Unit, frame: Frame, at: float) -> None:
         if frame.form == "request":
             return  # somebody else's
+        since = unit.heard_since
         if frame.form == "unknown":
             self._context.count("unknown_frames")
             log.debug("%s: %s message %d is not known: %s", unit.id, frame.envelope, frame.number, frame.fields)
@@ -555,6 +571,8 @@ class MysaSession:
                 serial = frame.fields.get("serial")
                 unit.describe(self._user, serial=serial if isinstance(serial, str) else None)
             self._tell(unit, [] if reading is None else [reading])
+        if unit.heard_since != since:
+            self._look_soon()
         if frame.form not in ABOUT_FORMS:
             self._set_online(unit, online=True)
         if frame.form in frames.BOOT_FORMS and (link := self._link_of(unit.id)) is not None and link.up:
@@ -584,7 +602,7 @@ class MysaSession:
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
-    def _tell(self, unit: Unit, readings: Iterable[Reading]) -> None:
+    def _tell(self, unit: Unit, readings: Iterable[Reading | Confirmed]) -> None:
         """Hand readings on; what a device has not shown before is announced first."""
         if not unit.is_described():
             unit.describe(self._user)

@@ -2,7 +2,11 @@
 
 Three paths tell of a device: its own messages at once, its batches minutes later, and the REST service, which lags
 behind both and may show the value from before a command (`docs/protocol/mysa.md` 8.2). A `Unit` makes readings of all
-three, each with the time of its observation, and holds back what the REST service can not know yet. Pure.
+three, each with the time of its observation, and holds back what the REST service can not know yet.
+
+Some of what is set is told when it changes and at no other time (4.11). It is known to hold as long as the REST service
+shows the same and the device was heard without a break; after a silence somebody may have changed it unheard, until
+the device has reported to the service again. Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from navibridge.model import Reading
+from navibridge.model import Confirmed, Reading, Sort
 from navibridge.state import DeviceState
 from navibridge.vendors.mysa import batch, codecs, devices, frames
 from navibridge.vendors.mysa.energy import Ledger, usage
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
 
 HOLD: Final = 90.0
 """Seconds after a command for which the REST service is not believed about what was commanded."""
+
+SILENCE: Final = 60.0
+"""Seconds between two messages of a device after which it may have been changed unheard; it is told to report every few
+(`docs/protocol/mysa.md` 4.3)."""
 
 ALIVE: Final = 1800.0
 """Seconds after which a device that nobody heard of is no reason to doubt the link; batches come within 20 minutes."""
@@ -62,11 +70,13 @@ class Unit:
         ledger: its energy.
         seen: attribute keys that have ever arrived.
         hold_for: seconds, see `HOLD`.
+        silence: seconds, see `SILENCE`.
         announced: as it was announced last; ``None`` before.
         online: ``None`` while nobody has said.
         missing: complete lists in a row that lacked it.
         heard_at: when its own last message came; seconds since the epoch, as all times here.
-        reported_at: of its newest report at the REST service, by that service's clock.
+        heard_since: when the first of those came that followed one another without a break.
+        reported_at: when it reported to the REST service last, by that service's clock; no later than was heard of it.
         waiting: commands that wait for their answer, by the id that it echoes.
     """
 
@@ -76,11 +86,13 @@ class Unit:
     ledger: Ledger
     seen: set[str]
     hold_for: float = HOLD
+    silence: float = SILENCE
     state: DeviceState = field(init=False)
     announced: Thermostat | None = None
     online: bool | None = None
     missing: int = 0
     heard_at: float | None = None
+    heard_since: float | None = None
     reported_at: float | None = None
     waiting: dict[int, asyncio.Future[Frame]] = field(default_factory=dict)
     _polled: dict[str, tuple[float | None, Raw]] = field(default_factory=dict)
@@ -90,6 +102,7 @@ class Unit:
     _records: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_RECORDS))
     _heating_watts: float | None = None
     _described: int = 0
+    _report: float = 0.0
     _connected: bool | None = None
     _connected_since: float | None = None
 
@@ -139,7 +152,7 @@ class Unit:
 
     def take(self, frame: Frame, at: float, source: Source) -> Reading | None:
         """One of its own messages; ``None`` when there is nothing in it."""
-        self.heard_at = at
+        self._hear(at, anew=frame.form in frames.BOOT_FORMS)
         decoded = devices.decode(self.device, frame, self.state.values)
         if not decoded.values and not decoded.unknown:
             return None
@@ -164,7 +177,7 @@ class Unit:
             at: when it came.
             said_at: when it was sent, by the device's clock.
         """
-        self.heard_at = at
+        self._hear(at)
         # It can not have been sent later than it came. That it came later than it was sent is how batches are.
         ahead = max(0.0, said_at - at) if said_at is not None else 0.0
         readings = []
@@ -187,19 +200,19 @@ class Unit:
             readings.append(Reading(self.id, self._with_attached({"energy": self.ledger.kwh}), at, "batch"))
         return readings
 
-    def take_state(self, state: Mapping[str, Any], now: float) -> list[Reading]:
-        """What the REST service last heard of it, as far as it is news: one reading for each time of observation."""
+    def take_state(self, state: Mapping[str, Any], now: float) -> list[Reading | Confirmed]:
+        """What the REST service last heard of it: a reading for each time of observation, and what holds still."""
         frame = frames.rest_state(state)
         self._note_connection(frame)
         if frame.at is not None:
-            self.reported_at = max(frame.at, self.reported_at or 0.0)
+            self._note_report(frame.at, now)
         groups: dict[float, dict[str, Raw]] = {}
         for name, raw in frame.fields.items():
             at = frame.times.get(name)
             if self._polled.get(name) != (at, raw) and not self._is_held(name, now):
                 self._polled[name] = (at, raw)
                 groups.setdefault(now if at is None else at, {})[name] = raw
-        readings = []
+        readings: list[Reading] = []
         for at in sorted(groups):
             decoded = devices.decode(self.device, replace(frame, fields=groups[at]), self.state.values)
             if decoded.values or decoded.unknown:
@@ -208,13 +221,49 @@ class Unit:
             # What has no time of its own goes with the newest: it must not make a silent device look alive.
             newest = readings[-1]
             readings[-1] = replace(newest, values={**newest.values, **self._take_attached()})
-        return readings
+        believed = {name: raw for name, raw in frame.fields.items() if not self._is_held(name, now)}
+        shown = devices.decode(self.device, replace(frame, fields=believed), self.state.values).values
+        return [*readings, *self._confirmed(shown)]
 
-    def take_settings(self, listed: Mapping[str, Any], now: float) -> None:
-        """Its entry in the list; what changed goes with its next reading, since nobody says when it did."""
+    def take_settings(self, listed: Mapping[str, Any], now: float) -> list[Confirmed]:
+        """Its entry in the list; what changed goes with its next reading, since nobody says when it did.
+
+        Returns what holds still.
+        """
         self.listed = listed
         decoded = devices.decode(self.device, frames.rest_device(listed), self.state.values)
         self._attach(decoded.values, now)
+        return self._confirmed(decoded.values)
+
+    def _hear(self, at: float, *, anew: bool = False) -> None:
+        """It spoke: without a break since it did so last, or not."""
+        if anew or self.heard_at is None or at - self.heard_at > self.silence:
+            self.heard_since = at
+        self.heard_at = at
+
+    def _note_report(self, at: float, now: float) -> None:
+        """The time of its newest report at the REST service, by that service's clock."""
+        if at > self._report:
+            self._report, self.reported_at = at, min(at, now)
+
+    @property
+    def sure(self) -> bool:
+        """Whether it can not have been changed since its last report without our hearing of it."""
+        reported, since = self.reported_at, self.heard_since
+        return reported is not None and since is not None and reported >= since
+
+    def _confirmed(self, shown: Values) -> list[Confirmed]:
+        """What the REST service shows and is known already, as far as it only changes when somebody changes it."""
+        times = [at for at in (self.reported_at, self.heard_at if self.sure else None) if at is not None]
+        rows = self.device.kind.by_key
+        keys = tuple(
+            key
+            for key, value in shown.items()
+            if value is not None
+            and value == self.state.values.get(key)
+            and (rows[key].writes or rows[key].quantity.sort in (Sort.FLAG, Sort.OPTION))
+        )
+        return [Confirmed(self.id, keys, max(times))] if keys and times else []
 
     def take_firmware(self, frame: Frame, now: float) -> None:
         """What the REST service knows of its firmware; goes with its next reading."""

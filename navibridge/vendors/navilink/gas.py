@@ -7,12 +7,14 @@ set to °C. `devices.decode` picks the form. Recorded TCP frames feed the same a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from navibridge.model import (
     CODE,
     FLAG,
     FLOW,
+    FOREVER,
     GAS,
     NUMBER,
     OPTION,
@@ -389,12 +391,12 @@ _DETAILS: Final = (
 
 
 def _info(key: str, name: str, quantity: Quantity, field: str, codec: Codec) -> Attribute:
-    return _quiet(key, name, quantity, field, codec, form=INFO)
+    return replace(_quiet(key, name, quantity, field, codec, form=INFO), lasts=FOREVER)
 
 
 def _limit(key: str, name: str, field: str, tcp: str = "") -> Attribute:
     reads = (*_temperature(INFO, field), *(_temperature(TCP_INFO, tcp) if tcp else ()))
-    return Attribute(key, name, TEMPERATURE, reads, category="diagnostic", enabled=False, source="12.4")
+    return Attribute(key, name, TEMPERATURE, reads, lasts=FOREVER, category="diagnostic", enabled=False, source="12.4")
 
 
 _FEATURES: Final = (
@@ -407,6 +409,7 @@ _FEATURES: Final = (
             *_plain(TCP_INFO, "deviceTempFlag", codecs.DISPLAY_UNIT),
         ),
         options=("celsius", "fahrenheit"),
+        lasts=FOREVER,
         category="diagnostic",
         enabled=False,
         about="The unit of every temperature on the wire, too.",
@@ -427,6 +430,7 @@ _FEATURES: Final = (
         "Supports the hot button",
         FLAG,
         (*_plain(INFO, "onDemandUse", codecs.GAS_FLAG), *_plain(TCP_INFO, "useOnDemand", _ON_DEMAND)),
+        lasts=FOREVER,
         category="diagnostic",
         enabled=False,
         source="12.5",
@@ -437,6 +441,7 @@ _FEATURES: Final = (
         OPTION,
         (*_plain(INFO, "heatControl", _HEAT_CONTROL), *_plain(TCP_INFO, "heatingControl", _HEAT_CONTROL)),
         options=("supply", "return", "outdoor"),
+        lasts=FOREVER,
         category="diagnostic",
         enabled=False,
         source="9.6",

@@ -18,6 +18,7 @@ from navibridge.model import (
     ENERGY,
     FLAG,
     FLOW,
+    FOREVER,
     HEAT,
     HOURS,
     HOURS_TOTAL,
@@ -146,6 +147,9 @@ VACATION_DAYS: Final = Range(1, 30)
 ANTI_LEGIONELLA_DAYS: Final = Range(1, 30)
 _HALF_DEGREE, _WHOLE_DEGREE = 0.5, 1.0
 
+RARE: Final = 11_400.0
+"""Seconds for which it is shown what is asked for once an hour: three questions, and a little."""
+
 
 def _not_without(key: str) -> Callable[[Features], bool]:
     """Shown unless the unit says that it lacks the function."""
@@ -216,7 +220,7 @@ def _feature(key: str, name: str, quantity: Quantity, fields: str | tuple[str, .
     """A field of the feature message."""
     names = (fields,) if isinstance(fields, str) else fields
     reads = tuple(Wire("feature", field, codec) for field in names)
-    return Attribute(key, name, quantity, reads, category="diagnostic", enabled=False, source="8")
+    return Attribute(key, name, quantity, reads, lasts=FOREVER, category="diagnostic", enabled=False, source="8")
 
 
 def _supports(what: str, name: str, *fields: str) -> Attribute:
@@ -459,6 +463,7 @@ _GENERAL: Final = (
             Wire("feature", "temperatureType", codecs.DISPLAY_UNIT),
         ),
         options=("celsius", "fahrenheit"),
+        lasts=FOREVER,
         category="diagnostic",
         enabled=False,
         about="The unit shown on the panel; numbers on the wire are metric whatever it says.",
@@ -470,6 +475,7 @@ _GENERAL: Final = (
         OPTION,
         (Wire("status", "tempFormulaType", _FORMULA), Wire("feature", "tempFormulaType", _FORMULA)),
         options=("asymmetric", "standard"),
+        lasts=FOREVER,
         category="diagnostic",
         enabled=False,
         about="How the panel rounds the outdoor temperature to whole °F.",
@@ -684,6 +690,7 @@ _FUNCTIONS: Final = (
         "Lowest freeze protection temperature",
         TEMPERATURE,
         tuple(Wire(form, "freezeProtectionTempMin", codecs.HALF_CELSIUS) for form in ("status", "feature")),
+        lasts=FOREVER,
         category="diagnostic",
         enabled=False,
         source="7.5",
@@ -693,6 +700,7 @@ _FUNCTIONS: Final = (
         "Highest freeze protection temperature",
         TEMPERATURE,
         tuple(Wire(form, "freezeProtectionTempMax", codecs.HALF_CELSIUS) for form in ("status", "feature")),
+        lasts=FOREVER,
         category="diagnostic",
         enabled=False,
         source="7.5",
@@ -922,6 +930,7 @@ _SCHEDULES: Final = (
         "Reservation entries",
         NUMBER,
         (Wire("reservations", "reservation", codecs.counting("number of entries")),),
+        lasts=RARE,
         category="diagnostic",
         enabled=False,
         source="10.2",
@@ -931,6 +940,7 @@ _SCHEDULES: Final = (
         "Reservation list",
         TEXT,
         (Wire("reservations", "reservation", _RESERVATION_WORDS),),
+        lasts=RARE,
         category="diagnostic",
         enabled=False,
         about="In the unit's local time; an entry in brackets is switched off.",
@@ -941,6 +951,7 @@ _SCHEDULES: Final = (
         "Time-of-use plan",
         FLAG,
         (Wire("tou", "reservationUse", codecs.TRI),),
+        lasts=RARE,
         category="diagnostic",
         enabled=False,
         source="10.3",
@@ -950,6 +961,7 @@ _SCHEDULES: Final = (
         "Time-of-use intervals",
         NUMBER,
         (Wire("tou", "reservation", codecs.counting("number of entries")),),
+        lasts=RARE,
         category="diagnostic",
         enabled=False,
         source="10.3",
@@ -959,6 +971,7 @@ _SCHEDULES: Final = (
         "Time-of-use list",
         TEXT,
         (Wire("tou", "reservation", _TOU_WORDS),),
+        lasts=RARE,
         category="diagnostic",
         enabled=False,
         source="10.3",
@@ -968,6 +981,7 @@ _SCHEDULES: Final = (
         "Recirculation entries",
         NUMBER,
         (Wire("recirculation_schedule", "reservation", codecs.counting("number of entries")),),
+        lasts=RARE,
         category="diagnostic",
         enabled=False,
         source="10.4",
@@ -978,7 +992,7 @@ _SCHEDULES: Final = (
 def _usage(key: str, name: str, field: str) -> Attribute:
     """A figure of the unit's own energy bookkeeping; see `navibridge.vendors.navilink.devices.usage`."""
     reads = (Wire("energy", field, codecs.WATT_HOURS),)
-    return Attribute(key, name, ENERGY, reads, category="diagnostic", enabled=False, source="5.6")
+    return Attribute(key, name, ENERGY, reads, lasts=RARE, category="diagnostic", enabled=False, source="5.6")
 
 
 _ENERGY: Final = (
@@ -1008,6 +1022,7 @@ _FEATURES: Final = (
         OPTION,
         (Wire("feature", "dhwTemperatureSettingUse", _ADJUSTMENT),),
         options=tuple(_ADJUSTMENTS.values()),
+        lasts=FOREVER,
         category="diagnostic",
         enabled=False,
         source="8",
@@ -1120,7 +1135,6 @@ _GROUPS: Final = (
 HEAT_PUMP: Final = Kind(
     name="heat_pump_water_heater",
     manufacturer="Navien",
-    fleeting=frozenset({"status", "packed"}),
     attributes=(
         *_MAIN,
         *_GENERAL,

@@ -36,6 +36,7 @@ class Plant(Simulated):
 
     sign_in = "InitiateAuth"
     listing = "/devices"
+    states = "/devices/state"
     pace = 50.0
     scaled: Mapping[str, Any] = {"poll_interval": 0.5, "keep_alive": 5, "watchdog": 3.0}
 
@@ -93,6 +94,12 @@ class Plant(Simulated):
                 locked=turns // TURNS_A_WORD % 2 == 1,
             )
             self._news += [(_name(ident), attribute, value) for attribute, value in _true(thermostat).items()]
+
+    def change_what_no_status_tells(self, device: str) -> None:
+        """Somebody switches a heater's mode and its lock."""
+        thermostat = self.thermostat(device)
+        mode = HEATER_MODES[thermostat.state.mode == HEATER_MODES[0]]
+        thermostat.press(mode=mode, locked=not thermostat.panel.locked)
 
     def value(self, number: int) -> float:
         return 5.5 + number % 48 * 0.5

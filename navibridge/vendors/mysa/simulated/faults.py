@@ -43,6 +43,7 @@ class DeviceFaults:
         connected: what the REST service says of it instead of the truth.
         deaf: says what it always says, and hears nothing.
         silent: hears and obeys, but nothing it says arrives.
+        untold: says nothing of what somebody sets at it.
         drop_acks: carries commands out without acknowledging them.
         late_acks: seconds that acknowledgements come later.
         double_acks: acknowledges everything twice.
@@ -70,6 +71,7 @@ class DeviceFaults:
     connected: bool | None = None
     deaf: bool = False
     silent: bool = False
+    untold: bool = False
     drop_acks: bool = False
     late_acks: float = 0.0
     double_acks: bool = False

@@ -518,8 +518,9 @@ class Thermostat:
         if locked is not None:
             changes.panel["locked"] = locked
         self._apply(changes)
-        self._say_changed(BY_BUTTONS, success=True)
-        self._tell_setpoint(before, BY_BUTTONS)
+        if not self.faults.untold:
+            self._say_changed(BY_BUTTONS, success=True)
+            self._tell_setpoint(before, BY_BUTTONS)
         self._synchronise()
 
     def _apply(self, changes: Changes) -> None:

@@ -45,6 +45,7 @@ class World:
         sent: every command that reached a gadget, with the time.
         asked: the devices that were asked for their state.
         links: how often a link was opened.
+        silent: the gadgets that say nothing of themselves at the start.
     """
 
     def __init__(self) -> None:
@@ -55,6 +56,7 @@ class World:
         self.sent: list[tuple[float, str, Mapping[str, Scalar]]] = []
         self.asked: list[str] = []
         self.links = 0
+        self.silent: set[str] = set()
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self.up = False
 
@@ -91,7 +93,8 @@ class World:
             yield LinkUp()
             for device_id in self.devices:
                 self.tell(Presence(device_id, online=True))
-                self.report(device_id)
+                if device_id not in self.silent:
+                    self.report(device_id)
             while True:
                 event = await self._events.get()
                 if isinstance(event, Exception):
