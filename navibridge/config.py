@@ -389,8 +389,8 @@ class Config(Options):
     attribute_topics: bool = Field(False, description="Publish each value on a topic of its own as well.")
     stale_after: _StaleAfter | None = Field(
         None,
-        description="Seconds without a sign of life after which a device is offline; "
-        "unset is three polls and 30 s, at least 180 s.",
+        description="Seconds without a sign of life after which a device is offline, and without news after which a "
+        "value is unknown; unset is three polls and 30 s, at least 180 s.",
     )
     refresh: Seconds = Field(600, ge=0, le=86_400, description="Seconds after which a state is repeated; 0 is never.")
 

@@ -99,6 +99,7 @@ def test_a_service_whose_clock_is_ahead_makes_nothing_hold_for_longer() -> None:
     assert confirmed(device.take_state(ahead, NOON))["mode"] == NOON
     assert confirmed(device.take_state(ahead, NOON + 600))["mode"] == NOON
     assert confirmed(device.take_state(rest(NOON + 28_860), NOON + 601))["mode"] == NOON + 601
+    assert confirmed(device.take_state(rest(NOON + 630), NOON + 631))["mode"] == NOON + 630, "the clock was set"
 
 
 def test_the_list_confirms_settings_that_nothing_else_tells() -> None:

@@ -76,7 +76,7 @@ class Unit:
         missing: complete lists in a row that lacked it.
         heard_at: when its own last message came; seconds since the epoch, as all times here.
         heard_since: when the first of those came that followed one another without a break.
-        reported_at: when it reported to the REST service last, by that service's clock; no later than was heard of it.
+        reported_at: when it reported to the REST service last, by that service's clock, as far as that can be.
         waiting: commands that wait for their answer, by the id that it echoes.
     """
 
@@ -243,7 +243,7 @@ class Unit:
 
     def _note_report(self, at: float, now: float) -> None:
         """The time of its newest report at the REST service, by that service's clock."""
-        if at > self._report:
+        if at != self._report:  # earlier, too: that clock may have been set
             self._report, self.reported_at = at, min(at, now)
 
     @property
