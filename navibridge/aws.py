@@ -33,6 +33,7 @@ from awsiot import mqtt5_client_builder, mqtt_connection_builder
 from navibridge import sigv4
 from navibridge.diagnosis import LIMIT, Credentials, Endpoint, diagnose, unreadable_authorities
 from navibridge.errors import ADVICE, LinkError
+from navibridge.sockets import UNDELIVERED, give_up_all_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -86,6 +87,7 @@ class Limits:
         diagnosis: for finding the reason of a failure.
         suback: for the answer to one SUBSCRIBE or UNSUBSCRIBE.
         puback: for the acknowledgement of one message.
+        undelivered: for what the system has sent and the far end has not taken; then the connection breaks.
         goodbye: for an orderly close.
         queue: messages kept for a consumer that is behind; beyond it the oldest are dropped.
         in_flight: SUBSCRIBE packets sent before the first is answered.
@@ -98,6 +100,7 @@ class Limits:
     diagnosis: float = LIMIT
     suback: float = 10.0
     puback: float = 10.0
+    undelivered: float = UNDELIVERED
     goodbye: float = 2.0
     queue: int = 10_000
     in_flight: int = 64
@@ -314,6 +317,7 @@ class CloudLink:
             raise
         if self._end is not None:
             raise self._broken()
+        give_up_all_after(self._limits.undelivered, self.endpoint.port)
         logger.debug("%s: link open (%s)", self.endpoint, self.endpoint.protocol)
 
     def _library(self, options: _Options) -> _Client:

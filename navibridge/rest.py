@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import socket
 import ssl
 import time
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import aiohttp
 import orjson
 
 from navibridge.errors import LinkError, Throttled
+from navibridge.sockets import UNDELIVERED, give_up_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,6 +82,7 @@ class Rest:
         ca_file: PEM file of the only authorities trusted; ``None`` trusts the system's.
         connect_timeout: seconds, see `CONNECT_TIMEOUT`.
         total_timeout: seconds, see `TOTAL_TIMEOUT`.
+        undelivered: seconds, see `navibridge.sockets.UNDELIVERED`.
         largest_body: bytes, see `LARGEST_BODY`.
         clock: seconds since the epoch, for a ``Retry-After`` that is a date.
         spend: called before each request; raises `Throttled` when it would be one too many.
@@ -92,6 +95,7 @@ class Rest:
         ca_file: str | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         total_timeout: float = TOTAL_TIMEOUT,
+        undelivered: float = UNDELIVERED,
         largest_body: int = LARGEST_BODY,
         clock: Callable[[], float] = time.time,
         spend: Callable[[], None] = lambda: None,
@@ -99,6 +103,7 @@ class Rest:
         self._base_url = base_url.rstrip("/")
         self._ca_file = ca_file
         self._timeout = aiohttp.ClientTimeout(total=total_timeout, sock_connect=connect_timeout)
+        self._undelivered = undelivered
         self._largest_body = largest_body
         self._clock = clock
         self._spend = spend
@@ -117,7 +122,7 @@ class Rest:
                 what_to_do="Check ca_file: it has to be a readable PEM file.",
             ) from error
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context),
+            connector=aiohttp.TCPConnector(ssl=context, socket_factory=self._socket),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": user_agent(), "Accept": "application/json"},
             timeout=self._timeout,
@@ -174,6 +179,13 @@ class Rest:
             raise self._mapped(error, self._named(method, path)) from error
         log.debug("> %s: %d, %d bytes", self._named(method, path), response.status, len(body))
         return self._judged(response, body, self._named(method, path))
+
+    def _socket(self, address: tuple[int, int, int, str, Any]) -> socket.socket:
+        """A socket for an address, as `socket.getaddrinfo` has it."""
+        family, kind, protocol, _, _ = address
+        made = socket.socket(family, kind, protocol)
+        give_up_after(self._undelivered, made)
+        return made
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import socket
+import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import dead_line
 from support.postbox import SECRET_KEY, TOKEN, Postbox, endpoint
 
 from navibridge import aws
@@ -198,6 +200,23 @@ async def test_what_is_published_on_a_broken_link_is_never_sent_later(
     # The library keeps its promise by then, or breaks it: its delay has passed several times.
     await asyncio.sleep(3 * limits.reconnect)
     assert (cloud.counts.upgrades, box.posted) == (1, [])
+
+
+@pytest.mark.parametrize("protocol", ["MQTT3", "MQTT5", "HTTPS"])
+async def test_what_a_dead_line_held_back_does_not_arrive_when_it_is_alive_again(protocol: str) -> None:
+    async def played(undelivered: float) -> str:
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, dead_line.__file__, protocol, str(undelivered)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        said, errors = await program.communicate()
+        if program.returncode == dead_line.NO_NETWORK:
+            pytest.skip(f"a network that can be cut needs permissions: {said.decode().strip()}")
+        assert program.returncode == 0, errors.decode()
+        return said.decode().strip()
+
+    assert await asyncio.gather(played(1.0), played(600.0)) == ["never", "arrived"]
 
 
 async def test_who_waits_is_told_when_the_link_is_closed(to: Endpoint, box: Postbox, cloud: SimulatedCloud) -> None:
