@@ -28,6 +28,7 @@ LAYERS = (
         "commands",
         "sigv4",
         "simulation",
+        "sockets",
     },
     {
         "retry",
