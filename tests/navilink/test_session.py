@@ -56,7 +56,13 @@ class Neighbourhood:
         return next(iter(self.sim.heaters.values()))
 
     def home(
-        self, *, timing: Timing = QUICK, poll_interval: float = 60.0, answer_timeout: float = 15.0, **changes: Any
+        self,
+        *,
+        timing: Timing = QUICK,
+        poll_interval: float = 60.0,
+        answer_timeout: float = 15.0,
+        clock: Callable[[], float] = time.time,
+        **changes: Any,
     ) -> Home:
         section = self.sim.account(self.cloud.host, self.cloud.port, self.cloud.ca_file)
         # Checked settings first; times too short for a real account afterwards.
@@ -65,7 +71,7 @@ class Neighbourhood:
         context = vendors.Context(
             "home",
             Store(self._directory),
-            time.time,
+            clock,
             lambda name: counts.update((name,)),
             answer_timeout=answer_timeout,
         )
@@ -216,6 +222,23 @@ async def test_rarely_needed_things_are_asked_for(town: Town) -> None:
         # And announced, now that they are known to exist.
         announced = {row.key for found in home.of(Found) for row in found.device.attributes}
         assert keys <= announced
+
+
+async def test_a_new_day_does_not_begin_with_the_energy_of_the_day_before(town: Town) -> None:
+    ahead = 0.0
+    async with town(1) as place:
+        home = place.home(poll_interval=0.1, clock=lambda: time.time() + ahead)
+        await home.up()
+
+        def told() -> int:
+            return sum("heat_pump_energy_month" in reading.values for reading in home.of(Reading))
+
+        await until(lambda: told() == 1)
+        since = len(home.events)
+        await home.reading(since, lambda reading: "power" in reading.values)
+        assert told() == 1, "once an hour is enough"
+        ahead = 86_400.0
+        await until(lambda: told() == 2)
 
 
 async def test_what_a_device_says_by_itself_is_a_push(town: Town) -> None:

@@ -192,6 +192,7 @@ class Link:
             case "recirculation":
                 message = messages.query(address, Query.RECIRCULATION_SCHEDULE, session_id)
             case "energy":
+                unit.energy_of = today
                 message = messages.query(address, Query.ENERGY_DAILY, session_id, year=today.year, month=[today.month])
         await self.publish(message)
 

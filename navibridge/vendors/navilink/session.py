@@ -334,7 +334,8 @@ class NavilinkSession:
         """The first of the rare questions that is due, if any."""
         for topic, interval in self._rare_topics(unit):
             asked = unit.asked_for.get(topic)
-            if asked is None or now - asked >= interval:
+            past = topic == "energy" and unit.energy_of != self._today()
+            if asked is None or now - asked >= interval or past:
                 await link.subscribe((unit,))  # the answers' topics, should the unit have changed its family
                 await link.ask_about(unit, topic, self._today())
                 return

@@ -10,6 +10,7 @@ from navibridge.vendors.navilink.messages import Address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import date
 
     from navibridge.model import Device, Kind, Reading, Value, Values
     from navibridge.vendors.navilink.api import Listed
@@ -59,6 +60,7 @@ class Unit:
         held: readings that wait for its announcement.
         waiting: controls that wait for their answer, oldest first.
         asked_for: the loop's time at which something rarely needed was asked for, by what it was.
+        energy_of: the day whose energy was asked for last; another day begins with another figure.
     """
 
     id: str
@@ -80,6 +82,7 @@ class Unit:
     held: list[Reading] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
     asked_for: dict[str, float] = field(default_factory=dict)
+    energy_of: date | None = None
 
     @property
     def kind(self) -> Kind:
