@@ -589,13 +589,17 @@ async def test_no_answer_a_late_one_and_two(tmp_path: Path) -> None:
         await home.up()
         faults = it.thermostat.faults
         faults.late_acks = 0.5
+        unit = home.session._units[it.thermostat.id]
+        await until(lambda: unit.heard_since is not None)
+        since = unit.heard_since
         with pytest.raises(TimeoutError, match=r"0\.3 s"):
             await home.session.send(home.device(), {"target_temperature": 24.0})
+        assert unit.heard_since != since, "what was known before the command may have changed by it"
         await home.reading(0, lambda reading: reading.values.get("lock") is False and reading.source == "push")
         faults.late_acks = 0.0
         faults.double_acks = True
         assert await home.session.send(home.device(), {"target_temperature": 25.0}) == {"target_temperature": 25.0}
-        assert home.session._units[it.thermostat.id].waiting == {}
+        assert unit.waiting == {}
         assert home.end is None
 
 

@@ -84,6 +84,20 @@ def test_after_a_silence_or_a_start_it_holds_only_as_of_the_next_report(boots: b
     assert confirmed(device.take_state(rest(back + 1), back + 4))["mode"] == back + 2
 
 
+def test_a_link_that_broke_for_a_moment_is_a_break() -> None:
+    device = sure()
+    device.forget_link()
+    speak(device, NOON + 33, NOON + 60)
+    assert confirmed(device.take_state(rest(NOON + 20), NOON + 61))["mode"] == NOON + 20, "it may have told of a change"
+    assert confirmed(device.take_state(rest(NOON + 40), NOON + 62))["mode"] == NOON + 60
+
+
+def test_after_the_clock_was_set_back_it_is_soon_certain_again() -> None:
+    device = sure()
+    speak(device, NOON - 3_600, NOON - 3_570)
+    assert confirmed(device.take_state(rest(NOON - 3_590), NOON - 3_565))["mode"] == NOON - 3_570
+
+
 def test_what_the_service_shows_otherwise_does_not_hold() -> None:
     device = sure()
     device.take(frames.parse(mysa.payload("out_ack_setpoint_v2_msg44.json")), NOON + 31, "push")

@@ -638,6 +638,9 @@ class MysaSession:
         try:
             await link.publish(message)
             frame = await self._in_time(answer)
+        except TimeoutError:
+            unit.doubt()  # perhaps it obeyed, and only its answer was lost
+            raise
         finally:
             unit.waiting.pop(sent_id, None)
         if frame.fields.get("success") == 0:

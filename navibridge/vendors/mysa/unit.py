@@ -75,7 +75,8 @@ class Unit:
         online: ``None`` while nobody has said.
         missing: complete lists in a row that lacked it.
         heard_at: when its own last message came; seconds since the epoch, as all times here.
-        heard_since: when the first of those came that followed one another without a break.
+        heard_since: when the first of those came that followed one another without a break; ``None`` when the next
+            one will be the first.
         reported_at: when it reported to the REST service last, by that service's clock, as far as that can be.
         waiting: commands that wait for their answer, by the id that it echoes.
     """
@@ -237,9 +238,19 @@ class Unit:
 
     def _hear(self, at: float, *, anew: bool = False) -> None:
         """It spoke: without a break since it did so last, or not."""
-        if anew or self.heard_at is None or at - self.heard_at > self.silence:
+        # A time before the last one is of a clock that was set back since: by that nothing can be compared.
+        if (
+            anew
+            or self.heard_at is None
+            or self.heard_since is None
+            or not self.heard_at <= at <= self.heard_at + self.silence
+        ):
             self.heard_since = at
         self.heard_at = at
+
+    def doubt(self) -> None:
+        """Something that it said may have been missed: what comes next does not follow on what came before."""
+        self.heard_since = None
 
     def _note_report(self, at: float, now: float) -> None:
         """The time of its newest report at the REST service, by that service's clock."""
@@ -310,6 +321,7 @@ class Unit:
             if not answer.done():
                 answer.set_exception(TimeoutError("the link to the cloud broke before the device answered"))
         self.waiting.clear()
+        self.doubt()  # nothing is queued for a link that is away, be it only for a second
 
     # --- presence -----------------------------------------------------------------------------------------------------
 
