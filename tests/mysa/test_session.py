@@ -275,6 +275,24 @@ async def test_the_rest_service_is_asked_soon_after_devices_speak_anew(tmp_path:
         await until(lambda: it.sim.requests.count("/devices/state") == asked + 2)
 
 
+async def test_devices_that_speak_rarely_do_not_have_the_rest_service_asked_each_time(tmp_path: Path) -> None:
+    async with street(tmp_path, V2, status=0.1) as it:
+        home = it.home(timing=replace(TIMING, settling=0.05, silence=0.02, listing_again=0.5))
+        await home.up()
+        begin, asked = time.monotonic(), it.sim.requests.count("/devices/state")
+        await until(lambda: it.sim.requests.count("/devices/state") == asked + 3)
+        assert time.monotonic() - begin > 1.0
+
+
+async def test_a_look_that_was_brought_forward_in_an_earlier_attempt_is_none_of_the_next(tmp_path: Path) -> None:
+    async with street(tmp_path, V2) as it:
+        home = it.home(timing=replace(TIMING, settling=0.0))
+        await home.up()
+        await until(lambda: it.sim.requests.count("/devices/state") > 1 and home.session._next_look is not None)
+        await home.stop()
+        home.session._look_soon()
+
+
 async def test_the_links_go_on_without_the_rest_service(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with street(tmp_path, V2) as it:

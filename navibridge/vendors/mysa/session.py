@@ -67,7 +67,7 @@ class Timing:
 
     Attributes:
         listing: between two looks at the device list.
-        listing_again: between two such looks at least, when something calls for one.
+        listing_again: between two such looks at least, or two at the states, when something calls for one.
         asking: between two looks at one device's state at least, when somebody asks.
         firmware: between two looks for newer firmware.
         firmware_first: before the first of them; the start has more important things to do.
@@ -397,10 +397,13 @@ class MysaSession:
         time = asyncio.get_running_loop().time
         failing, patience = False, 0.0
         while True:
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(self._settings.poll_interval) as self._next_look:
                     await self._look_again.wait()
-            self._next_look = None
+            except TimeoutError:
+                pass
+            finally:
+                self._next_look = None  # also at the end of an attempt: it can not be brought forward any more
             await asyncio.sleep(patience)
             try:
                 if self._look_again.is_set() or time() - self._listed_at >= self._timing.listing:
@@ -419,8 +422,12 @@ class MysaSession:
                 failing, patience = False, 0.0
 
     def _look_soon(self) -> None:
-        """Devices speak again: ask the REST service for what they do not tell, once they have reported there too."""
-        soon = asyncio.get_running_loop().time() + self._timing.settling
+        """Devices speak again: ask the REST service for what they do not tell, once they have reported there too.
+
+        Not too often: some speak so rarely that each of their messages comes after a silence.
+        """
+        settled = asyncio.get_running_loop().time() + self._timing.settling
+        soon = max(settled, self._polled_at + self._timing.listing_again)
         if self._next_look is not None and (self._next_look.when() or 0.0) > soon:
             self._next_look.reschedule(soon)
 
