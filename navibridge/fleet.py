@@ -210,7 +210,7 @@ class Fleet:
         if found is None:
             return
         key, state = found
-        if state.confirm(confirmed.keys, confirmed.at, self._clock()):
+        if state.confirm(confirmed.values, confirmed.at, self._clock()):
             self._cache.mark(key)
 
     def _shown_by(self, account: Account, device_id: str) -> tuple[str, DeviceState] | None:

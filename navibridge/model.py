@@ -626,12 +626,12 @@ class Confirmed:
 
     Attributes:
         device_id: the vendor's id.
-        keys: of the attributes.
+        values: of the attributes, by their keys.
         at: as of when, seconds since the epoch.
     """
 
     device_id: str
-    keys: tuple[str, ...]
+    values: Values
     at: float
 
 

@@ -117,15 +117,27 @@ class DeviceState:
             self.unknown[name] = raw
         return frozenset(new)
 
-    def confirm(self, keys: Iterable[str], at: float, now: float) -> bool:
-        """What is known of these attributes held at that time still; returns whether that shows one of them again.
+    def confirm(self, values: Values, at: float, now: float) -> bool:
+        """These values held at that time still; returns whether that shows one of them again, or for the first time.
 
         The order of observations stays: what was seen before that time, and is told only later, is news all the same.
+        A value that is another one here, and known to be so for an earlier time only, is taken in: it was told when
+        another account showed the device, or with an observation that was too old for it.
         """
         at = min(at, now)
-        for key in keys:
+        other = {}
+        for key, value in values.items():
+            if self.values.get(key) != value:
+                if at <= max(self.stamps.get(key, 0.0), self.confirmed.get(key, 0.0)):
+                    continue
+                other[key] = value
+                self.stamps.setdefault(key, at)
             self.confirmed[key] = max(at, self.confirmed.get(key, at))
-        return not self.faded.isdisjoint(keys)
+        if other:
+            before = dict(self.values)
+            self.values.update(other)
+            self.values.update(self.device.kind.derive(before, self.values))
+        return bool(other) or not self.faded.isdisjoint(values)
 
     def _counters(self) -> Iterable[tuple[str, str]]:
         return ((row.key, row.integrates) for row in self.device.attributes if row.integrates)

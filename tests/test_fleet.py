@@ -13,7 +13,7 @@ from support.waiting import until
 
 from navibridge.bridge import Timing
 from navibridge.errors import AuthError, LinkError
-from navibridge.model import Found, Gone, Presence, Reading
+from navibridge.model import Confirmed, Found, Gone, Presence, Reading
 
 if TYPE_CHECKING:
     import pytest
@@ -161,11 +161,14 @@ async def test_a_device_in_two_accounts_passes_to_the_other_when_the_first_stays
         world.cut()
         await until(lambda: not world.up)
         assert bridge.cache.get("acme_a1").account == "home", "it may be back in a moment"
+        other.tell(Reading("a1", {"speed": "fast"}, time.time(), "push"))
         account = {"topic": "navibridge/bridge/account/cabin/availability"}
         await listener.wait_for(CONFIG, lambda heard: account in heard.json["availability"])
         await listener.publish(f"{BASE}/set/lamp", "ON")
         await acme.verdict(listener, verdict="applied")
         assert (len(world.sent), len(other.sent)) == (0, 1)
+        other.tell(Confirmed("a1", {"speed": "fast"}, time.time()))
+        await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["speed"] == "fast")
     passed = [record.getMessage() for record in caplog.records if "goes on with account" in record.getMessage()]
     assert passed == ["acme_a1 goes on with account cabin, since account home is away"]
 

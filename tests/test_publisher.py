@@ -129,17 +129,17 @@ async def test_a_value_that_was_not_told_for_long_is_unknown_until_it_is_confirm
         monotonic=lambda: begin + passed,
     ):
         await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["room"] == 20.0)
-        world.tell(Confirmed("nobody", ("lamp",), now))
+        world.tell(Confirmed("nobody", {"lamp": True}, now))
         passed = 20.0
         world.tell(Reading("a1", {"error": 0}, now + 20, "push"))
-        world.tell(Confirmed("a1", ("room",), now + 20))
+        world.tell(Confirmed("a1", {"room": 20.0}, now + 20))
         await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["error"] == 0)
         passed = 40.0
         state = await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["lamp"] is None)
         assert (state.json["room"], state.json["stale"]) == (20.0, False)
         assert listener.last(f"{BASE}/availability").text == "online"
         since = listener.mark()
-        world.tell(Confirmed("a1", ("lamp",), now + 39))
+        world.tell(Confirmed("a1", {"lamp": False}, now + 39))
         state = await listener.wait_for(f"{BASE}/state", since=since)
         assert state.json["lamp"] is False
         assert state.json["seen_at"] == iso(now + 20), "nobody has heard of it"

@@ -173,22 +173,37 @@ def test_a_value_lasts_as_long_as_its_row_says_and_at_least_as_long_as_the_devic
 def test_what_is_confirmed_is_shown_for_longer_and_hides_no_news() -> None:
     state = DeviceState(gadget(), "home", Display(stale_after=60))
     state.merge(reading(speed="slow", lamp=True), NOW)
-    assert not state.confirm(["speed"], NOW + 50, NOW + 50), "nothing is shown that was not"
+    assert not state.confirm({"speed": "slow"}, NOW + 50, NOW + 50), "nothing is shown that was not"
     assert state.seen_at == NOW, "it is no sign of life"
     state.merge(reading(NOW + 55, error=0), NOW + 55)
     live = state.live(NOW + 61)
     assert (live["speed"], live["lamp"], state.fades_at) == ("slow", None, NOW + 110)
-    assert state.confirm(["lamp", "speed"], NOW + 60, NOW + 62)
-    state.confirm(["lamp"], NOW + 10, NOW + 63)
+    assert state.confirm({"lamp": True, "speed": "slow"}, NOW + 60, NOW + 62)
+    state.confirm({"lamp": True}, NOW + 10, NOW + 63)
     assert state.live(NOW + 120)["lamp"] is True, "an older confirmation takes nothing back"
     state.merge(reading(NOW + 20, "poll", speed="fast"), NOW + 63)
     assert state.values["speed"] == "fast", "it was seen after the word before, and told late"
     assert state.live(NOW + 81)["speed"] is None, "what was confirmed was the other value"
-    state.confirm(["speed"], NOW + 9_000, NOW + 90)
+    state.confirm({"speed": "fast"}, NOW + 9_000, NOW + 90)
     assert state.live(NOW + 151)["speed"] is None, "nothing is known of the future"
-    state.confirm(["speed"], NOW + 200, NOW + 200)
+    state.confirm({"speed": "fast"}, NOW + 200, NOW + 200)
     state.shift(-1_000)
     assert state.live(NOW - 750)["speed"] == "fast"
+
+
+def test_what_holds_still_though_it_was_never_told_here_is_taken_in() -> None:
+    state = DeviceState(gadget(), "home", Display(stale_after=60))
+    state.merge(reading(speed="slow", error=0), NOW)
+    assert not state.confirm({"speed": "fast"}, NOW, NOW + 10), "what was told here is as new"
+    assert state.live(NOW + 61)["speed"] is None, "nobody has confirmed this"
+    assert state.confirm({"speed": "fast", "lamp": True}, NOW + 20, NOW + 21)
+    state.merge(reading(NOW + 70, error=0), NOW + 70)
+    live = state.live(NOW + 80)
+    assert (live["speed"], live["lamp"]) == ("fast", True)
+    live = state.live(NOW + 81)
+    assert (live["speed"], live["lamp"]) == (None, None)
+    state.merge(reading(NOW + 10, "poll", speed="slow"), NOW + 82)
+    assert state.values["speed"] == "slow", "it was seen after the word before, and told late"
 
 
 def test_alerts_become_sentences() -> None:

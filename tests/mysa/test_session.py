@@ -265,7 +265,7 @@ async def test_the_rest_service_is_asked_soon_after_devices_speak_anew(tmp_path:
         asked = it.sim.requests.count("/devices/state")
         await until(lambda: it.sim.requests.count("/devices/state") == asked + 1)
         await until(lambda: home.of(Confirmed, it.thermostat.id))
-        assert "mode" in home.of(Confirmed, it.thermostat.id)[-1].keys
+        assert "mode" in home.of(Confirmed, it.thermostat.id)[-1].values
         spoke = len(home.of(Reading))
         await until(lambda: len(home.of(Reading)) > spoke + 12)
         assert it.sim.requests.count("/devices/state") == asked + 1, "it went on without a break"

@@ -34,7 +34,7 @@ def status() -> frames.Frame:
 
 def confirmed(told: list[Reading | Confirmed]) -> dict[str, float]:
     """As of when each attribute holds."""
-    return {key: event.at for event in told if isinstance(event, Confirmed) for key in event.keys}
+    return {key: event.at for event in told if isinstance(event, Confirmed) for key in event.values}
 
 
 def speak(device: Unit, *times: float) -> None:
@@ -119,8 +119,8 @@ def test_a_service_whose_clock_is_ahead_makes_nothing_hold_for_longer() -> None:
 def test_the_list_confirms_settings_that_nothing_else_tells() -> None:
     device = sure()
     (still,) = device.take_settings(mysa.listed("v2"), NOON + 40)
-    assert {"eco", "display_unit", "brightness_idle"} <= set(still.keys)
+    assert {"eco", "display_unit", "brightness_idle"} <= still.values.keys()
     assert still.at == NOON + 30
     changed = mysa.listed("v2") | {"ecoMode": 0}
     (still,) = device.take_settings(changed, NOON + 41)
-    assert "eco" not in still.keys
+    assert "eco" not in still.values

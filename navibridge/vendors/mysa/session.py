@@ -654,8 +654,13 @@ class MysaSession:
             raise CommandError("the device refused", verdict="refused", code="device_refused")
         told = devices.decode(unit.device, frame, unit.state.values).values
         _check_told(control.confirms, told)
+        if frame.fields.get("success") != 1:
+            return dict(told)
         # A success that leaves a setting out means it all the same: the answer is to this very command.
-        return {**control.confirms, **told} if frame.fields.get("success") == 1 else dict(told)
+        confirmed = {**control.confirms, **told}
+        now = self._context.clock()
+        unit.state.merge(Reading(unit.id, confirmed, now, "ack"), now)
+        return confirmed
 
     async def _in_time(self, answer: asyncio.Future[Frame]) -> Frame:
         limit = self._context.answer_timeout

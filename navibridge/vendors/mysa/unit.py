@@ -267,14 +267,14 @@ class Unit:
         """What the REST service shows and is known already, as far as it only changes when somebody changes it."""
         times = [at for at in (self.reported_at, self.heard_at if self.sure else None) if at is not None]
         rows = self.device.kind.by_key
-        keys = tuple(
-            key
+        still = {
+            key: value
             for key, value in shown.items()
             if value is not None
             and value == self.state.values.get(key)
             and (rows[key].writes or rows[key].quantity.sort in (Sort.FLAG, Sort.OPTION))
-        )
-        return [Confirmed(self.id, keys, max(times))] if keys and times else []
+        }
+        return [Confirmed(self.id, still, max(times))] if still and times else []
 
     def take_firmware(self, frame: Frame, now: float) -> None:
         """What the REST service knows of its firmware; goes with its next reading."""
