@@ -485,8 +485,10 @@ def test_an_in_floor_goes_by_its_relay_and_never_by_its_duty() -> None:
     on = mysa.values(device, "out_status_infloor_msg17", "out_infloor_power_msg16", **devices.settled(800))
     assert (on["floor_temperature"], on["tracked_sensor"], on["duty_cycle"], on["power"]) == (23.8, "floor", 100, 800)
     assert (on["line_voltage"], on["gfci_ok"], on["action"]) == (240, True, "heating")
-    off = mysa.values(device, "out_status_infloor_msg40", **devices.settled(800))
+    off = mysa.values(device, "out_status_infloor_msg40", **devices.settled(800), mode="heat")
     assert (off["duty_cycle"], off["power"], off["action"]) == (0, 0, "idle")
+    nobody_knows = mysa.values(device, "out_status_infloor_msg40")
+    assert (nobody_knows.get("mode"), nobody_knows["action"]) == (None, None), "idle, or off"
     beside = mysa.values(device, "out_status_infloor_heatstat_outside_body", "out_ack_track_ambient_infloor_msg44")
     assert (beside["tracked_sensor"], beside["line_voltage"], beside["mode"]) == ("ambient", 241, "heat")
     (alert,) = device.alerts

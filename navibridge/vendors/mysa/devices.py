@@ -45,10 +45,13 @@ def _number(values: Values, key: str) -> float | None:
 
 
 def _heater_action(now: Values, flow: float | None) -> Value:
-    """Off, heating or idle; ``flow`` is what shows that it heats."""
-    if now.get("mode") == "off":
+    """Off, heating or idle; ``flow`` is what shows that it heats. What does not is idle or off, as the mode says."""
+    mode = now.get("mode")
+    if mode == "off":
         return "off"
-    return None if flow is None else ("heating" if flow > 0 else "idle")
+    if flow is not None and flow > 0:
+        return "heating"
+    return None if flow is None or mode is None else "idle"
 
 
 def _powered(measured: float | None, now: Values) -> dict[str, Value]:
