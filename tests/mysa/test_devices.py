@@ -439,6 +439,8 @@ def test_a_v1_measures_its_power() -> None:
     assert (cold["power"], cold["action"]) == (0, "idle")
     off = mysa.values(device, current=0, mode="off")
     assert off["action"] == "off"
+    batch_alone = mysa.values(device, duty_cycle=100, mode="heat", nominal_voltage=240, **devices.settled(1500))
+    assert (batch_alone["action"], batch_alone["power"]) == (None, None), "that was twenty minutes ago"
     changed = mysa.values(device, "out_status_v1_msgtype0", "out_setpoint_change_msgtype1")
     assert changed["target_temperature"] == 19.5
 

@@ -424,7 +424,7 @@ V1_POWER: Final = Attribute(
     "power",
     "Power",
     POWER,
-    needs=("current", "rated_power"),
+    needs=("current",),
     about="Measured: current times line voltage.",
     source="7",
 )

@@ -70,11 +70,11 @@ def _voltage(now: Values) -> float | None:
 
 
 def derive_v1(_before: Values, now: Values) -> Values:
-    """A baseboard V1 measures the current that flows now."""
+    """A baseboard V1 measures the current that flows now. Its duty, told in batches alone, was that of long ago."""
     current, voltage = _number(now, "current"), _voltage(now)
     measured = current * voltage if current is not None and voltage is not None else None
-    flow = current if current is not None else _number(now, "duty_cycle")
-    return {"action": _heater_action(now, flow), **_powered(measured, now)}
+    source = None if measured is None else rows.MEASURED
+    return {"action": _heater_action(now, current), "power": measured, "power_source": source}
 
 
 def derive_v2(_before: Values, now: Values) -> Values:
