@@ -202,9 +202,9 @@ class DeviceState:
         """Whether the device's values are worth showing: it is there, and it spoke lately."""
         return self.present and not self.stale(now)
 
-    def problems(self, now: float) -> list[str]:
-        """Every raised alert as a sentence; the device's absence among them."""
-        sentences = [sentence for alert in self.device.alerts if (sentence := alert.check(self.values))]
+    def problems(self, values: Values, now: float) -> list[str]:
+        """Every alert that these values raise, as a sentence; the device's absence among them."""
+        sentences = [sentence for alert in self.device.alerts if (sentence := alert.check(values))]
         if not self.available(now):
             why = self.reason if not self.present and self.reason else "nothing was heard of it for too long"
             sentences.insert(0, f"Device offline: {why}")
@@ -212,13 +212,13 @@ class DeviceState:
 
     def document(self, now: float) -> dict[str, Any]:
         """The state document: one flat object, every announced attribute present, ``None`` for unknown."""
-        problems = self.problems(now)
         unit = self.display.unit
         if self.available(now):
             values = self.live(now)
         else:
             # A device that is gone shows what it said last, and that it is gone; nothing of that fades.
             values, self.fades_at = self.values, math.inf
+        problems = self.problems(values, now)
         document: dict[str, Any] = {
             row.key: shown(values.get(row.key), row.quantity, unit)
             for row in self.device.attributes

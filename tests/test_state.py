@@ -136,7 +136,7 @@ def test_staleness_and_presence_decide_availability() -> None:
     assert state.document(NOW + 61)["stale"] is True
     state.present, state.reason = False, "the cloud says disconnected"
     assert not state.available(NOW)
-    assert state.problems(NOW) == ["Device offline: the cloud says disconnected"]
+    assert state.problems(state.values, NOW) == ["Device offline: the cloud says disconnected"]
 
 
 def test_a_value_that_is_left_out_fades_and_of_a_device_that_is_gone_none_does() -> None:
@@ -216,6 +216,12 @@ def test_alerts_become_sentences() -> None:
     assert (document["problem"], document["problems"], document["problem_text"]) == (False, [], "No problem")
     document = state_of(lamp=True).document(NOW)
     assert document["problem"] is False
+    state = DeviceState(gadget(), "home", Display(stale_after=60))
+    state.merge(reading(room=41.5, lamp=True), NOW)
+    state.merge(reading(NOW + 50, lamp=True), NOW + 50)
+    document = state.document(NOW + 61)
+    assert (document["room"], document["problem"]) == (None, False), "nobody knows whether it is too warm still"
+    assert state.document(NOW + 200)["problem_text"].endswith("Room is 41.5 °C, above 40 °C"), "it was, at the last"
 
 
 def test_the_document_has_every_announced_attribute_and_nothing_for_actions() -> None:
