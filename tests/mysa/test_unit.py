@@ -14,6 +14,7 @@ from navibridge.vendors.mysa.unit import SILENCE, Unit
 
 NOON = 1_768_478_400.0
 HEAT, OFF = 3, 1
+ACK = frames.parse(mysa.payload("out_ack_setpoint_v2_msg44.json"))
 
 
 def unit(name: str = "v2") -> Unit:
@@ -98,9 +99,21 @@ def test_after_the_clock_was_set_back_it_is_soon_certain_again() -> None:
     assert confirmed(device.take_state(rest(NOON - 3_590), NOON - 3_565))["mode"] == NOON - 3_570
 
 
+def test_a_change_that_it_told_holds_while_the_service_lags_behind() -> None:
+    device = sure()
+    device.take(ACK, NOON + 31, "push")
+    assert device.state.values["mode"] == "heat"
+    lagging = rest(NOON + 29, mode=OFF)
+    speak(device, NOON + 60, NOON + 120, NOON + 180)
+    assert confirmed(device.take_state(lagging, NOON + 181))["mode"] == NOON + 180
+    device.forget_link()
+    speak(device, NOON + 190)
+    assert "mode" not in confirmed(device.take_state(lagging, NOON + 191)), "it may have told of another one"
+
+
 def test_what_the_service_shows_otherwise_does_not_hold() -> None:
     device = sure()
-    device.take(frames.parse(mysa.payload("out_ack_setpoint_v2_msg44.json")), NOON + 31, "push")
+    device.take(ACK, NOON + 31, "push")
     assert device.state.values["mode"] == "heat"
     assert "mode" not in confirmed(device.take_state(rest(NOON + 35, mode=OFF, mode_at=NOON), NOON + 36))
     device.hold(["lock"], NOON + 40)

@@ -5,8 +5,8 @@ behind both and may show the value from before a command (`docs/protocol/mysa.md
 three, each with the time of its observation, and holds back what the REST service can not know yet.
 
 Some of what is set is told when it changes and at no other time (4.11). It is known to hold as long as the REST service
-shows the same and the device was heard without a break; after a silence somebody may have changed it unheard, until
-the device has reported to the service again. Pure.
+shows the same, or can not know better yet, and the device was heard without a break; after a silence somebody may have
+changed it unheard, until the device has reported to the service again. Pure.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ class Unit:
     _records: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_RECORDS))
     _heating_watts: float | None = None
     _described: int = 0
+    _told: dict[str, float] = field(default_factory=dict)
     _report: float = 0.0
     _connected: bool | None = None
     _connected_since: float | None = None
@@ -160,6 +161,7 @@ class Unit:
         reading = self._merged(Reading(self.id, self._with_attached(decoded.values), at, source, decoded.unknown), at)
         if frame.form == "result":
             self.hold(decoded.values, at)
+            self._told.update(dict.fromkeys(decoded.values, at))
         if frame.form not in POWER_FORMS:
             return reading
         power = self._number("power")
@@ -274,7 +276,20 @@ class Unit:
             and value == self.state.values.get(key)
             and (rows[key].writes or rows[key].quantity.sort in (Sort.FLAG, Sort.OPTION))
         }
-        return [Confirmed(self.id, still, max(times))] if still and times else []
+        confirmed = [Confirmed(self.id, still, max(times))] if still and times else []
+        own = self._own_words()
+        return [*confirmed, Confirmed(self.id, own, self.heard_at)] if own and self.heard_at is not None else confirmed
+
+    def _own_words(self) -> dict[str, Value]:
+        """What it said of a change since its last report; the REST service can not know that yet."""
+        if self.heard_since is None:
+            return {}
+        since = max(self.heard_since, self.reported_at or 0.0)
+        return {
+            key: self.state.values.get(key)
+            for key, at in self._told.items()
+            if at >= since and self.state.stamps.get(key) == at
+        }
 
     def take_firmware(self, frame: Frame, now: float) -> None:
         """What the REST service knows of its firmware; goes with its next reading."""
