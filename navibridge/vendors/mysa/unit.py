@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from navibridge.model import Confirmed, Reading, Sort
-from navibridge.state import DeviceState
+from navibridge.state import EARLIEST, DeviceState
 from navibridge.vendors.mysa import batch, codecs, devices, frames
 from navibridge.vendors.mysa.energy import Ledger, usage
 from navibridge.vendors.mysa.models import Family
@@ -105,6 +105,8 @@ class Unit:
     _described: int = 0
     _told: dict[str, float] = field(default_factory=dict)
     _report: float = 0.0
+    _reported_after: float | None = None
+    _looked_at: float | None = None
     _connected: bool | None = None
     _connected_since: float | None = None
 
@@ -258,11 +260,14 @@ class Unit:
         """The time of its newest report at the REST service, by that service's clock."""
         if at != self._report:  # earlier, too: that clock may have been set
             self._report, self.reported_at = at, min(at, now)
+            # By a clock that is ahead nobody knows when it was, only that it was after the last look.
+            self._reported_after = self.reported_at if at <= now + EARLIEST else self._looked_at
+        self._looked_at = now
 
     @property
     def sure(self) -> bool:
         """Whether it can not have been changed since its last report without our hearing of it."""
-        reported, since = self.reported_at, self.heard_since
+        reported, since = self._reported_after, self.heard_since
         return reported is not None and since is not None and reported >= since
 
     def _confirmed(self, shown: Values) -> list[Confirmed]:
