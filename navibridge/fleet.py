@@ -15,6 +15,7 @@ from navibridge.mistakes import unmatched_device
 from navibridge.model import Confirmed, Device, Event, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
 from navibridge.state import Display
 from navibridge.topics import device_topic
+from navibridge.transitions import Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from navibridge.publisher import Publisher
     from navibridge.state import Cache, DeviceState
     from navibridge.store import Store
-    from navibridge.transitions import Whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ class Fleet:
         self._store = store
         self._metrics = metrics
         self._whereabouts = whereabouts
+        self._turns = Whereabouts(log)
         self._clock = clock
         self._counters: dict[str, Any] = store.load("counters")
         self._keys: dict[tuple[str, str], str] = {}
@@ -180,12 +181,14 @@ class Fleet:
         self._cache.drop(key)
         self._publisher.withdraw(key, state.device)
         self._whereabouts.forget(key)
+        self._turns.forget(key)
 
     def pass_on(self, account: Account) -> None:
         """An account is away for longer than a moment: what another one has as well goes on with that."""
         for key, state in self._cache.items():
             if state.account == account.name and (heir := self._heir(key)) is not None:
-                log.info("%s goes on with account %s, since account %s is away", key, heir, account.name)
+                words = "%s goes on with account %s, since account %s is away"
+                self._turns.away(key, heir, words, key, heir, account.name)
                 self._show(key, heir)
 
     def _heir(self, key: str) -> str | None:

@@ -77,7 +77,7 @@ class Transitions:
 
 
 class Whereabouts:
-    """Says in the log where devices are, each by `Transitions` of its own: here, offline, or not heard of for long.
+    """Says in the log where devices are, each by `Transitions` of its own: here, offline, in another account.
 
     Args:
         log: where to.

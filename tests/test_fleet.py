@@ -11,9 +11,11 @@ from support.gadget import gadget
 from support.listener import listening
 from support.waiting import until
 
+from navibridge.backoff import Backoff
 from navibridge.bridge import Timing
 from navibridge.errors import AuthError, LinkError
 from navibridge.model import Confirmed, Found, Gone, Presence, Reading
+from navibridge.transitions import BURST
 
 if TYPE_CHECKING:
     import pytest
@@ -171,6 +173,29 @@ async def test_a_device_in_two_accounts_passes_to_the_other_when_the_first_stays
         await listener.wait_for(f"{BASE}/state", lambda heard: heard.json["speed"] == "fast")
     passed = [record.getMessage() for record in caplog.records if "goes on with account" in record.getMessage()]
     assert passed == ["acme_a1 goes on with account cabin, since account home is away"]
+
+
+async def test_accounts_that_take_turns_in_being_away_do_not_fill_the_log(
+    mosquitto, listener, world, tmp_path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    worlds = {"home": world, "cabin": acme.world("other@example.com")}
+    worlds["cabin"].devices.clear()
+    quick = Timing(tick=0.02, account_grace=0.05, account_retry=Backoff(first_wait=0.05, longest_wait=0.05))
+    async with acme.running(acme.settings(mosquitto.port, accounts=CABIN), tmp_path, timing=quick) as bridge:
+        await listener.wait_for(f"{BASE}/availability", lambda heard: heard.text == "online")
+        await until(lambda: worlds["cabin"].up)
+        worlds["cabin"].add(gadget())
+        await until(lambda: "leaves it alone" in caplog.text)
+        for away, there in [("home", "cabin"), ("cabin", "home")] * 5:
+            worlds[away].error = LinkError("nobody there", reason="refused")
+            worlds[away].cut()
+            await until(lambda there=there: bridge.cache.get("acme_a1").account == there)
+            worlds[away].error = None
+            await until(bridge.accounts[away].up.is_set)
+    passed = [record.getMessage() for record in caplog.records if "goes on with account" in record.getMessage()]
+    assert len(passed) == BURST, "ten times it did"
+    assert "once in two hours" in passed[-1]
 
 
 async def test_an_account_that_comes_back_does_not_take_a_device_away_again(
