@@ -111,6 +111,14 @@ def test_a_change_that_it_told_holds_while_the_service_lags_behind() -> None:
     assert "mode" not in confirmed(device.take_state(lagging, NOON + 191)), "it may have told of another one"
 
 
+def test_a_change_told_before_the_clock_was_set_back_holds_no_longer_than_others() -> None:
+    device = sure()
+    device.take(ACK, NOON + 31, "push")
+    for back in (NOON - 3_600, NOON - 3_000):
+        speak(device, back)
+        assert "mode" not in confirmed(device.take_state(rest(NOON - 7_200, mode=OFF), back + 1))
+
+
 def test_what_the_service_shows_otherwise_does_not_hold() -> None:
     device = sure()
     device.take(ACK, NOON + 31, "push")

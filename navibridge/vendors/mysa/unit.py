@@ -249,12 +249,14 @@ class Unit:
             or self.heard_since is None
             or not self.heard_at <= at <= self.heard_at + self.silence
         ):
+            self.doubt()
             self.heard_since = at
         self.heard_at = at
 
     def doubt(self) -> None:
         """Something that it said may have been missed: what comes next does not follow on what came before."""
         self.heard_since = None
+        self._told.clear()
 
     def _note_report(self, at: float, now: float) -> None:
         """The time of its newest report at the REST service, by that service's clock."""
@@ -287,13 +289,11 @@ class Unit:
 
     def _own_words(self) -> dict[str, Value]:
         """What it said of a change since its last report; the REST service can not know that yet."""
-        if self.heard_since is None:
-            return {}
-        since = max(self.heard_since, self.reported_at or 0.0)
+        reported = self.reported_at or 0.0
         return {
             key: self.state.values.get(key)
             for key, at in self._told.items()
-            if at >= since and self.state.stamps.get(key) == at
+            if at >= reported and self.state.stamps.get(key) == at
         }
 
     def take_firmware(self, frame: Frame, now: float) -> None:
