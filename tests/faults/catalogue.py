@@ -392,6 +392,18 @@ def tell_all(made: Scene) -> None:
     faults.stale = faults.untold = False
 
 
+async def change_between_links(made: Scene) -> None:
+    """Somebody changes what no status tells in the moment in which the link is away; the REST service lags behind."""
+    made.plant.thermostat(made.device).press()  # type: ignore[attr-defined]
+    await asyncio.sleep(2)  # until the service shows a report of a device that has been heard ever since
+    faults = made.plant.faults(made.device)
+    faults.stale = faults.untold = True
+    made.cloud.drop_all()
+    made.plant.change_what_no_status_tells(made.device)  # type: ignore[attr-defined]
+    await asyncio.sleep(0.1)
+    faults.untold = False
+
+
 def untold_and_unread(made: Scene) -> None:
     made.plant.faults(made.device).untold = True
     rest_fault(RestFault(500, {"code": 500}), of="states")(made)
@@ -1222,6 +1234,16 @@ FAULTS: tuple[Fault, ...] = (
         within=5.5,
         others_stay=True,
         during=change_and_speak,
+        hold=7,
+        turning=False,
+        recover=8,
+        vendors=MYSA,
+    ),
+    Fault(
+        "changed at the device while the link was away for a moment, REST lags",
+        "what nobody told is unknown in time, the rest stays",
+        change_between_links,
+        tell_all,
         hold=7,
         turning=False,
         recover=8,
