@@ -302,7 +302,7 @@ class Unit:
 
     def _attach(self, values: Values, now: float) -> None:
         for key, value in values.items():
-            if self._held.get(key, now) <= now and self._settings.get(key, self) != value:
+            if not self._holds(key, now) and self._settings.get(key, self) != value:
                 self._settings[key] = self._attached[key] = value
 
     def _take_attached(self) -> dict[str, Value]:
@@ -333,7 +333,11 @@ class Unit:
         self._held.update(dict.fromkeys(keys, now + self.hold_for))
 
     def _is_held(self, name: str, now: float) -> bool:
-        return any(self._held.get(key, now) > now for key in self.device.kind.wires("rest_state").get(name, ()))
+        return any(self._holds(key, now) for key in self.device.kind.wires("rest_state").get(name, ()))
+
+    def _holds(self, key: str, now: float) -> bool:
+        # Longer than it was meant to: by a clock that was set back since.
+        return 0.0 < self._held.get(key, now) - now <= self.hold_for + EARLIEST
 
     def forget_link(self) -> None:
         """The link is gone, and with it the answers that were under way on it."""
