@@ -108,7 +108,7 @@ def test_a_change_that_it_told_holds_while_the_service_lags_behind() -> None:
     device.take(ACK, NOON + 31, "push")
     assert device.state.values["mode"] == "heat"
     lagging = rest(NOON + 29, mode=OFF)
-    speak(device, NOON + 60, NOON + 120, NOON + 180)
+    speak(device, *(NOON + after for after in range(60, 181, 30)))
     assert confirmed(device.take_state(lagging, NOON + 181))["mode"] == NOON + 180
     device.forget_link()
     speak(device, NOON + 190)

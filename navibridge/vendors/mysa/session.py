@@ -398,10 +398,9 @@ class MysaSession:
         failing, patience = False, 0.0
         while True:
             try:
-                async with asyncio.timeout(self._settings.poll_interval) as self._next_look:
-                    await self._look_again.wait()
-            except TimeoutError:
-                pass
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.poll_interval) as self._next_look:
+                        await self._look_again.wait()
             finally:
                 self._next_look = None  # also at the end of an attempt: it can not be brought forward any more
             await asyncio.sleep(patience)

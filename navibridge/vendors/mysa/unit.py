@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 HOLD: Final = 90.0
 """Seconds after a command for which the REST service is not believed about what was commanded."""
 
-SILENCE: Final = 60.0
+SILENCE: Final = 30.0
 """Seconds between two messages of a device after which it may have been changed unheard; it is told to report every few
 (`docs/protocol/mysa.md` 4.3)."""
 
