@@ -81,6 +81,7 @@ class Street:
         rated_watts: float | None = None,
         answer_timeout: float = 5.0,
         poll_interval: float = 60.0,
+        chance: float = 0.0,
         **changes: Any,
     ) -> Home:
         section = self.sim.account(self.cloud.host, self.cloud.port, self.cloud.ca_file)
@@ -95,7 +96,7 @@ class Street:
             device_settings=lambda _: DeviceSettings(rated_watts=rated_watts),
             answer_timeout=answer_timeout,
         )
-        home = Home(MysaSession(settings, context, timing=timing, chance=lambda: 0.0), counts)
+        home = Home(MysaSession(settings, context, timing=timing, chance=lambda: chance), counts)
         self._homes.append(home)
         home.start()
         return home
@@ -729,6 +730,18 @@ async def test_a_lost_link_is_back_in_a_moment_with_everything_asked_again(tmp_p
         assert not before & set(it.cloud.broker("mysa").clients), "under a new client id"
         assert it.sim.requests.count("GetCredentialsForIdentity") == 1
         assert await home.session.send(home.device(), {"target_temperature": 21.0})
+
+
+async def test_an_account_is_read_while_its_lost_link_has_to_wait_for_long(tmp_path: Path) -> None:
+    async with street(tmp_path, V2) as it:
+        home = it.home(poll_interval=0.1, timing=replace(TIMING, moment=1.0), chance=1.0)
+        await home.up()
+        it.cloud.drop_all()  # and two seconds are to pass before the next attempt
+        await until(lambda: home.of(ReadOnly))
+        assert [type(event) for event in home.events if isinstance(event, LinkUp | LinkDown | ReadOnly)] == [
+            *(LinkUp, LinkDown, ReadOnly),
+        ]
+        await until(lambda: len(home.of(LinkUp)) == 2)
 
 
 async def test_a_command_on_its_way_ends_with_the_link(tmp_path: Path) -> None:

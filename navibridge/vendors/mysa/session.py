@@ -77,6 +77,7 @@ class Timing:
         hold: after a command, before the REST service is believed again about what was commanded.
         silence: between two messages of a device, after which it may have been changed unheard.
         settling: between a device's first words and their show at the REST service, about.
+        moment: for which an account without its links is not yet said to be readable by the REST service alone.
     """
 
     listing: float = 300.0
@@ -90,6 +91,7 @@ class Timing:
     hold: float = HOLD
     silence: float = SILENCE
     settling: float = 10.0
+    moment: float = 10.0
 
     def at(self, pace: float) -> Timing:
         """The same, so many times as fast."""
@@ -355,8 +357,9 @@ class MysaSession:
             if verdict.storm:
                 log.debug("link %d is closed again and again; trying other credentials", link.number)
                 self._auth.revoke_credentials(self._access_key)
-            await self._link_failed(link, ended)
-            await asyncio.sleep(max(verdict.wait, ended.retry_after if isinstance(ended, Throttled) else 0.0))
+            wait = max(verdict.wait, ended.retry_after if isinstance(ended, Throttled) else 0.0)
+            await self._link_failed(link, ended, wait)
+            await asyncio.sleep(wait)
 
     def _link_opened(self, link: Link) -> None:
         log.debug("link %d serves %d devices", link.number, len(link.units))
@@ -365,8 +368,8 @@ class MysaSession:
             self._outbox.emit(LinkUp())
         self._look_soon()
 
-    async def _link_failed(self, link: Link, error: LinkError) -> None:
-        """Say what the loss of a link means for the account.
+    async def _link_failed(self, link: Link, error: LinkError, wait: float) -> None:
+        """Say what the loss of a link means for the account, until the next attempt after so many seconds.
 
         Raises:
             LinkError: the REST service is gone, too.
@@ -375,10 +378,10 @@ class MysaSession:
         if any(other.up for other in self._links):
             return
         if self._up:
-            # Mostly it is back in a second, so that this is all there is to say for now.
             self._up = False
             self._outbox.emit(LinkDown(error.reason, str(error)))
-            return
+            if wait < self._timing.moment:
+                return  # mostly it is back in a second, so that this is all there is to say for now
         if asyncio.get_running_loop().time() - self._polled_at > self._settings.poll_interval / 2:
             await self._read_states()
         self._outbox.emit(
