@@ -41,6 +41,7 @@ from navibridge.requests import Requests
 from navibridge.retry import supervise
 from navibridge.state import Cache
 from navibridge.status import Status
+from navibridge.tasks import TaskGroup
 from navibridge.topics import Birth, BridgeRequest, Get, SetAttribute, SetChanges, Topics, slug
 from navibridge.transitions import Transitions, Whereabouts
 from navibridge.usage import Starts
@@ -243,7 +244,7 @@ class Bridge:
         if wait:
             log.warning("started again and again; the accounts wait for %.0f s. %s", wait, RESTARTS_ADVICE)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 self._dispatcher = Dispatcher(
                     group,
                     self._take_verdict,
@@ -300,7 +301,7 @@ class Bridge:
     async def _serve(self, link: Link) -> None:
         """Publish and listen until the connection breaks."""
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 group.create_task(self._listen(link), name="broker listener")
                 group.create_task(self._publisher.run(link), name="broker publisher")
         except ExceptionGroup as errors:

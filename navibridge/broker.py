@@ -22,6 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from navibridge.errors import LinkError
+from navibridge.tasks import TaskGroup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -348,7 +349,7 @@ class Link:
             await work()
             return
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for number in range(pending):
                     group.create_task(work(), name=f"publish {number}")
         except ExceptionGroup as errors:

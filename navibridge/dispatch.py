@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from navibridge.account import Account
     from navibridge.model import Device, Scalar, Values
+    from navibridge.tasks import TaskGroup
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        group: asyncio.TaskGroup,
+        group: TaskGroup,
         verdict: Callable[[str, Result], None],
         *,
         spacing: float,

@@ -8,10 +8,12 @@ import time
 from itertools import pairwise
 
 import aiomqtt
+import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from support import acme
 from support.listener import listening
+from support.relay import Relay
 from support.waiting import until
 
 from navibridge.errors import AuthError, LinkError
@@ -357,3 +359,15 @@ async def test_asking_a_device(mosquitto, listener, world, tmp_path) -> None:
         await listener.publish(f"{BASE}/get", "")
         await listener.wait_for(f"{BASE}/state", since=listener.mark())
         assert world.asked == ["a1"]
+
+
+@pytest.mark.parametrize("moments", [0, 1, 2, 3, 4, 5, 8])
+async def test_it_stops_in_the_moment_in_which_its_broker_goes(mosquitto, world, tmp_path, moments: int) -> None:
+    """As everything does when a machine is shut down; the words of a broken link must not be taken for more."""
+    async with Relay(lambda: (mosquitto.host, mosquitto.port)) as line:
+        async with acme.running(acme.settings(line.port), tmp_path) as bridge:
+            await until(lambda: bridge.connected and world.up)
+            line.cut()
+            for _ in range(moments):
+                await asyncio.sleep(0)
+        assert not bridge.connected

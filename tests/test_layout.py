@@ -29,6 +29,7 @@ LAYERS = (
         "sigv4",
         "simulation",
         "sockets",
+        "tasks",
     },
     {
         "retry",

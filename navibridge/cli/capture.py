@@ -19,6 +19,7 @@ import typer
 from navibridge.cli.outcome import Code, fail, note, once
 from navibridge.cli.settings import BrokerOption, ConfigOption, ForOption, load_quietly
 from navibridge.errors import counted
+from navibridge.tasks import TaskGroup
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -104,7 +105,7 @@ async def _capture(
         written.flush()
 
     async def everything() -> None:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for account in chosen:
                 group.create_task(_overhear(config, account, accounts[account], record), name=f"account {account}")
 

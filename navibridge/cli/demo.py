@@ -16,6 +16,7 @@ from navibridge.cli.outcome import Code, fail, limited, note, until_stopped
 from navibridge.cli.settings import ForOption, split_address
 from navibridge.cli.vendor_options import with_vendor_options
 from navibridge.errors import counted
+from navibridge.tasks import TaskGroup
 
 if TYPE_CHECKING:
     from navibridge.cli.board import Board
@@ -70,7 +71,7 @@ async def _demo(
         if not scene.embedded:
             await _refuse_beside_a_bridge(scene.settings)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 running = group.create_task(scene.bridge.run(), name="bridge")
                 try:
                     await limited(_show(scene, board), seconds)

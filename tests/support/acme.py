@@ -62,7 +62,8 @@ async def running(configuration: config.Config, directory: Path, **parts: Any) -
     finally:
         task.cancel()
         await asyncio.wait([task], timeout=10)
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+        assert task.done(), "it was told to stop, and does not"
+        if not task.cancelled() and (error := task.exception()) is not None:
             raise error
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from navibridge.errors import LinkError
+from navibridge.tasks import TaskGroup
 from navibridge.vendors.mysa import frames
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Link:
         self._subscribed.clear()
         self._fed = time()
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 name = f"mysa link {self.number}"
                 group.create_task(self._listen(cloud), name=f"{name} listen")
                 await self._subscribe(cloud, self.units.values())
@@ -178,7 +179,7 @@ class Link:
             self._subscribed.update(topic for topic, allowed in granted.items() if allowed)
 
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for unit in wanted:
                     if unit.id not in self.doubts.suspects:
                         group.create_task(subscribe(unit), name=f"subscribe {unit.id}")

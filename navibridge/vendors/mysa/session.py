@@ -25,6 +25,7 @@ from navibridge.errors import CommandError, LinkError, Throttled, cause
 from navibridge.intake import Intake
 from navibridge.model import Confirmed, Found, Gone, LinkDown, LinkUp, Presence, Reading, ReadOnly
 from navibridge.outbox import Outbox
+from navibridge.tasks import TaskGroup
 from navibridge.transitions import Transitions
 from navibridge.vendors.mysa import batch, controls, devices, frames
 from navibridge.vendors.mysa.api import Api
@@ -149,7 +150,7 @@ class MysaSession:
         self._user: dict[str, Any] | None = None
         self._up = False
         self._outbox = Outbox()
-        self._group: asyncio.TaskGroup | None = None
+        self._group: TaskGroup | None = None
         self._look_again = asyncio.Event()
         self._next_look: asyncio.Timeout | None = None
         self._listed_at = self._polled_at = self._asked_at = float("-inf")
@@ -256,7 +257,7 @@ class MysaSession:
 
     async def _live(self) -> None:
         await self._read_account_or_go_on()
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             self._group = group
             for link in self._links:
                 group.create_task(self._keep(link), name=f"mysa link {link.number}")
@@ -712,8 +713,8 @@ async def _together(*questions: Coroutine[Any, Any, Any]) -> list[Any]:
         NavibridgeError: the first failure that counts.
     """
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(question) for question in questions]
+        async with TaskGroup() as group:
+            tasks = [group.create_task(question, name="mysa question") for question in questions]
     except ExceptionGroup as errors:
         raise cause(errors) from errors
     return [task.result() for task in tasks]

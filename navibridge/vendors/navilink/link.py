@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from navibridge.errors import LinkError
+from navibridge.tasks import TaskGroup
 from navibridge.vendors.navilink import messages
 from navibridge.vendors.navilink.codes import HEAT_PUMP_TYPE, GasQuery, Query
 
@@ -114,7 +115,7 @@ class Link:
                 self._doubts.acquit(name)
 
         suspects = [name for name in groups if name in self._doubts.suspects]
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             for name in groups:
                 if name not in suspects:
                     group.create_task(subscribe(name), name=f"subscribe {name}")

@@ -27,6 +27,7 @@ from navibridge.errors import CommandError, FrameError, LinkError, Throttled, ca
 from navibridge.intake import Intake
 from navibridge.model import Found, Gone, LinkUp, Presence, Reading
 from navibridge.outbox import Outbox
+from navibridge.tasks import TaskGroup
 from navibridge.vendors.navilink import devices, messages, packed
 from navibridge.vendors.navilink.api import Api
 from navibridge.vendors.navilink.auth import Auth
@@ -230,7 +231,7 @@ class NavilinkSession:
             settling=self._timing.settling,
         )
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 group.create_task(self._listen(link), name="navilink listen")
                 group.create_task(self._watch(link), name="navilink watch")
                 group.create_task(self._settle(link), name="navilink settle")
