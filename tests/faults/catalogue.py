@@ -262,7 +262,18 @@ async def same_client_id(made: Scene) -> None:
             await asyncio.sleep(0.2)
 
 
+async def announced(made: Scene) -> None:
+    """Wait until all has been announced: what a device tells of itself at the start comes little by little."""
+    topics = [f"homeassistant/device/navibridge_{device}/config" for device in made.plant.devices]
+    await made.reach(
+        lambda: time.monotonic() - max(made.consumer.arrived.get(topic, time.monotonic()) for topic in topics) > LATE,
+        10,
+        "it is announced again and again",
+    )
+
+
 async def births(made: Scene) -> None:
+    await announced(made)
     begin = made.notes["birth"] = time.monotonic()
     for word in ("offline", "online", "online"):
         await made.publish("homeassistant/status", word)
@@ -585,6 +596,16 @@ def all_shown(made: Scene, sample: Sample) -> bool:
 
 def no_directory(made: Scene) -> None:
     made.state_directory.write_text("a file stands where the directory should")
+
+
+def start_without_directory(made: Scene) -> None:
+    no_directory(made)
+    made.start_program()
+
+
+def says_unusable(made: Scene) -> None:
+    still_running(made)
+    assert "state can not be" in made.program_log, made.program_log
 
 
 def lose_directory(made: Scene) -> None:
@@ -1350,6 +1371,7 @@ FAULTS: tuple[Fault, ...] = (
         sign=whatever,
         turning=False,
         during=expecting("applied", "unconfirmed"),
+        hold=3,  # until it has come at last
         after=one_verdict_each,
     ),
     Fault(
@@ -1463,10 +1485,13 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "state_dir can not be used",
         "it works, and says so",
-        no_directory,
+        start_without_directory,
         at_start=True,
         sign=all_shown,
-        within=8,
+        within=15,
+        after=says_unusable,
+        options={"stale_after": 30.0},
+        program=True,
         vendors=NAVILINK,
     ),
     Fault("state_dir lost while running", "nobody notices", lose_directory, hold=3),
