@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 TTL = 10.0
 SHORT_TTL = 1.0
-RARELY = 10
-"""One device gets a command in so many rounds alone, which lives for `SHORT_TTL`: no newer one supersedes it before."""
+"""Of commands to the first device, which gets one in an outage that outlasts it alone: no newer one supersedes it."""
 NEVER_SENT = ("rejected", "superseded", "expired")
 LATENESS = 0.5
 """Seconds that a control may be on its way to a device; it has left the house in time."""
@@ -76,9 +75,11 @@ class Chaos:
         self._sending = asyncio.Lock()
         self._numbers: Counter[str] = Counter()
         self._cuts = 0
+        self._outlasted = False
         self._faults: tuple[Callable[[], Awaitable[None]], ...] = (
             self._cut_cloud,
             self._close_iot,
+            self._outlast,
             self._cut_lan,
             lambda: self._device("drop_acks", value=True),
             lambda: self._device("late_acks", value=chance.uniform(0.1, 2.5)),
@@ -104,6 +105,7 @@ class Chaos:
         await self._judge()
 
     async def _break_things(self) -> None:
+        await self._outlast()
         while True:
             await self._chance.choice(self._faults)()
             await asyncio.sleep(self._chance.uniform(0.0, 0.3))  # chaos is about time
@@ -113,7 +115,14 @@ class Chaos:
 
     async def _close_iot(self) -> None:
         await self._made.iot.close()
-        await asyncio.sleep(self._chance.uniform(0.1, 2.5))
+        await asyncio.sleep(self._chance.uniform(0.1, 1.5))
+        await self._made.iot.open()
+
+    async def _outlast(self) -> None:
+        """An outage in which a command's time is over."""
+        await self._made.iot.close()
+        self._outlasted = True
+        await asyncio.sleep(2.5 * SHORT_TTL)
         await self._made.iot.open()
 
     async def _device(self, name: str, value: Any) -> None:
@@ -175,12 +184,12 @@ class Chaos:
     async def _send(self, client: aiomqtt.Client) -> None:
         made = self._made
         number, devices = len(self.sent), made.plant.devices
-        turn, place = divmod(number, len(devices))
-        rarely = place == len(devices) - 1
-        device = devices[0] if rarely and turn % RARELY else devices[place]
+        if self._outlasted:
+            self._outlasted, device, ttl = False, devices[0], SHORT_TTL
+        else:
+            device, ttl = devices[1 + number % (len(devices) - 1)], TTL
         value = made.plant.value(self._numbers[device])
         self._numbers[device] += 1
-        ttl = SHORT_TTL if device == devices[-1] else TTL
         command = Sent(f"chaos {number}", device, value, time.monotonic(), ttl)
         self.sent.append(command)
         payload = orjson.dumps({ATTRIBUTE: value, "id": command.name, "ttl": ttl})
@@ -253,6 +262,7 @@ async def chaos(directory: Path, commands: int, vendor: str = "navilink", *, see
         play = Chaos(made, commands, random.Random(seed))
         await play.run()
         verdicts = Counter(command.verdicts[0]["verdict"] for command in play.sent)
+        assert verdicts["expired"], "no command's time was over"
         repeated = sum(len(command.verdicts) - 1 for command in play.sent)
     words = ", ".join(f"{number} {word}" for word, number in sorted(verdicts.items()))
     return f"{commands} commands: {words}; {repeated} verdicts came twice word for word"
@@ -343,8 +353,8 @@ async def _settled(condition: Callable[[], bool]) -> Belongings:
 
 
 SHORT: dict[str, Callable[[Path], Awaitable[str]]] = {
-    "chaos": lambda directory: chaos(directory, 300),
-    "chaos, mysa": lambda directory: chaos(directory, 300, "mysa"),
+    "chaos": lambda directory: chaos(directory, 600),
+    "chaos, mysa": lambda directory: chaos(directory, 600, "mysa"),
     "kills": lambda directory: kills(directory, 3),
     "reconnects": lambda directory: reconnects(directory, 15),
     "days of misfortunes": lambda _: days_twice(3),
