@@ -18,6 +18,7 @@ from support.waiting import until
 
 from navibridge.errors import AuthError, LinkError
 from navibridge.model import Gone, LinkUp, ReadOnly
+from navibridge.store import Store
 
 BASE = "navibridge/acme_a1"
 CONFIG = "homeassistant/device/navibridge_acme_a1/config"
@@ -51,6 +52,19 @@ async def test_from_start_to_first_state(mosquitto, listener, world, tmp_path) -
         assert info["devices"]["acme_a1"]["name"] == "Hall"
         assert "owner@example.com" not in str(info)
         assert (await late.wait_for("navibridge/bridge/health")).json["verdicts"]["applied"] == 0
+
+
+async def test_accounts_are_left_alone_for_a_while_when_it_is_started_again_and_again(
+    mosquitto, listener, world, tmp_path
+) -> None:
+    killed = [time.time() - seconds for seconds in (50, 40, 30, 20, 10)]
+    Store(tmp_path).save("starts", {"unfinished": killed})
+    async with acme.running(acme.settings(mosquitto.port), tmp_path):
+        first = await listener.wait_for("navibridge/bridge/account/home/state")
+        began = time.monotonic()
+        assert (first.json["state"], first.json["reason"]) == ("offline", "restarts")
+        await listener.wait_for(f"{BASE}/state")
+        assert time.monotonic() - began > 1, "at the sixth start 4 s are waited, or half of them"
 
 
 async def test_a_clock_that_is_set_after_the_start_does_not_make_the_bridge_older(
