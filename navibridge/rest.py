@@ -7,6 +7,7 @@ business. No text it makes carries a query, a header or a body: these hold addre
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import socket
 import ssl
@@ -66,6 +67,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
+@functools.cache
 def user_agent() -> str:
     """What we call ourselves."""
     try:

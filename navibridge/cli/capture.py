@@ -19,7 +19,6 @@ import typer
 from navibridge.cli.outcome import Code, fail, note, once
 from navibridge.cli.settings import BrokerOption, ConfigOption, ForOption, load_quietly
 from navibridge.errors import counted
-from navibridge.tasks import TaskGroup
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -83,6 +82,7 @@ async def _capture(
     from navibridge.capture import Head, Redaction
     from navibridge.cli.outcome import limited
     from navibridge.errors import NavibridgeError
+    from navibridge.tasks import TaskGroup
 
     key = secrets.token_bytes(32)
     counts: Counter[str] = Counter()

@@ -16,7 +16,6 @@ from navibridge.cli.outcome import Code, fail, limited, note, until_stopped
 from navibridge.cli.settings import ForOption, split_address
 from navibridge.cli.vendor_options import with_vendor_options
 from navibridge.errors import counted
-from navibridge.tasks import TaskGroup
 
 if TYPE_CHECKING:
     from navibridge.cli.board import Board
@@ -64,6 +63,7 @@ async def _demo(
 
     from navibridge.cli.board import Board
     from navibridge.demo import stage
+    from navibridge.tasks import TaskGroup
 
     board = Board()
     started = asyncio.get_running_loop().time()
