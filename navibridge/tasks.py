@@ -74,7 +74,7 @@ class TaskGroup:
                 await self._news.wait()
             except asyncio.CancelledError:
                 # Perhaps only what was to interrupt the block, and came too late for it; the count tells.
-                if owner.cancelling() > self._cancels:
+                if owner.cancelling() > self._cancels and not self._aborted:
                     self._abort()
         if owner.cancelling() > self._cancels or (isinstance(error, asyncio.CancelledError) and not self._interrupted):
             raise error if isinstance(error, asyncio.CancelledError) else asyncio.CancelledError

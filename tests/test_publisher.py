@@ -9,10 +9,11 @@ import pytest
 from support import acme
 from support.gadget import gadget
 from support.listener import listening
+from support.relay import Relay
 from support.waiting import until
 
 from navibridge.bridge import Timing
-from navibridge.broker import Limits, LocalBroker
+from navibridge.broker import Limits, LocalBroker, Message
 from navibridge.errors import LinkError
 from navibridge.model import Alert, Confirmed, Gone, Presence, Reading
 from navibridge.publisher import KEPT_RESULTS
@@ -97,6 +98,22 @@ async def test_topics_of_single_values_go_with_the_option(mosquitto, listener, w
     async with listening(mosquitto, "navibridge/#") as late:
         await late.wait_for(f"{BASE}/state")
         assert not [message.topic for message in late.heard if "/value/" in message.topic]
+
+
+async def test_verdicts_that_wait_for_the_broker_are_bounded_and_the_oldest_go_first(
+    mosquitto, world, tmp_path
+) -> None:
+    topic = "navibridge/acme_a1/result"
+    async with Relay(lambda: (mosquitto.host, mosquitto.port)) as line:
+        await line.close()
+        async with acme.running(acme.settings(line.port), tmp_path) as bridge, listening(mosquitto, topic) as listener:
+            await until(lambda: world.up)
+            for number in range(KEPT_RESULTS + 200):
+                bridge._publisher.say(Message(topic, str(number).encode()))
+            await line.open()
+            await listener.wait_for(topic, lambda heard: heard.text == str(KEPT_RESULTS + 199))
+            told = sorted(int(message.text) for message in listener.heard)
+    assert told == [*range(200, KEPT_RESULTS + 200)]
 
 
 async def test_a_device_that_goes_without_a_word_leaves_no_value_of_an_earlier_run(

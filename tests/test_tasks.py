@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from navibridge import tasks
 from navibridge.tasks import TaskGroup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+
+PACKAGE = Path(tasks.__file__).parent
 
 
 class Lost(Exception):
@@ -180,6 +185,24 @@ async def test_who_is_cancelled_in_the_same_moment_ends(in_block: bool) -> None:
         broken.clear()
 
 
+async def test_who_is_cancelled_twice_waits_for_the_last_words_all_the_same() -> None:
+    ending, end = asyncio.Event(), asyncio.Event()
+
+    async def attempt() -> None:
+        async with TaskGroup() as group:
+            group.create_task(slow_to_end(ending, end), name="slow")
+
+    task = asyncio.create_task(attempt())
+    await asyncio.sleep(0)
+    task.cancel()
+    await ending.wait()
+    task.cancel()
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    end.set()
+    assert await cancelled(task)
+
+
 async def test_a_group_in_a_group_ends_with_it() -> None:
     async def inner() -> None:
         async with TaskGroup() as group:
@@ -207,3 +230,8 @@ async def test_many_failures_leave_no_trace_in_who_tries_again() -> None:
             async with TaskGroup() as group:
                 group.create_task(fail(), name="fails")
     assert current().cancelling() == 0
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nobody_has_a_group_that_forgets(path: Path) -> None:
+    assert "asyncio.TaskGroup(" not in path.read_text(encoding="utf-8")

@@ -673,10 +673,31 @@ async def says_full(made: Scene) -> None:
     still_running(made)
 
 
+STOPS_WITHIN = 4.0
+"""Seconds; two of them are for the goodbye."""
+
+
 async def terminate(made: Scene) -> None:
     code = await made.end_program(signal.SIGTERM)
     assert code == 0, code
     await made.reach(lambda: made.consumer.says("bridge/state") == "offline", 2, "no goodbye")
+
+
+async def terminate_in_the_midst(made: Scene) -> None:
+    """Hundreds of commands are on their way, and every line breaks in the moment of the signal."""
+    orders = [
+        made.order({ATTRIBUTE: made.plant.value(number % 40)}, device)
+        for device in made.plant.devices
+        for number in range(150)
+    ]
+    await made.publish_all([message for _, message in orders])
+    made.lan.cut()
+    made.cloud.drop_all()
+    began = time.monotonic()
+    code = await made.end_program(signal.SIGTERM)
+    assert code == 0, code
+    assert time.monotonic() - began < STOPS_WITHIN, f"it took {time.monotonic() - began:.1f} s to stop"
+    await made.reach(lambda: made.consumer.says("bridge/state") == "offline", 2, "neither goodbye nor last will")
 
 
 async def away_and_silent(made: Scene) -> None:
@@ -1564,6 +1585,17 @@ FAULTS: tuple[Fault, ...] = (
         options={"stale_after": 30.0},
         program=True,
         vendors=NAVILINK,
+    ),
+    Fault(
+        "SIGTERM under load, all lines breaking",
+        "exit code 0 within 4 s, offline by goodbye or last will",
+        terminate_in_the_midst,
+        start_program,
+        sign=all_away,
+        within=2,
+        recover=10,
+        options={"stale_after": 30.0},
+        program=True,
     ),
     Fault(
         "configuration broken while running",
