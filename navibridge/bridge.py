@@ -321,8 +321,6 @@ class Bridge:
         self._fleet.take(account, event)
 
     def _account_changed(self, account: Account) -> None:
-        if account.state.status == "needs_attention":
-            self._fleet.pass_on(account)
         self._publisher.mark_account(account.name)
 
     # ------------------------------------------------------------------ down: messages of the broker

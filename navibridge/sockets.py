@@ -36,14 +36,24 @@ def give_up_all_after(seconds: float, port: int) -> None:
     For those of the AWS runtime, which neither has the option nor hands out its sockets: they are found among the open
     files.
     """
-    if not _OPEN_FILES.is_dir():
-        return
-    for opened in _OPEN_FILES.iterdir():
+    opened: list[Path] = []
+    with suppress(OSError):  # there is no such place, or no descriptor left to look into it
+        opened = [*_OPEN_FILES.iterdir()]
+    for file in opened:
         # A file may be closed at any moment, and its number be another one's: a copy is looked at, and no other.
         with suppress(OSError):
-            if not str(opened.readlink()).startswith("socket:"):
-                continue
-            with closing(socket.socket(fileno=os.dup(int(opened.name)))) as copy:
-                far_end = copy.getpeername()
-                if copy.type is socket.SOCK_STREAM and isinstance(far_end, tuple) and far_end[1] == port:
-                    give_up_after(seconds, copy)
+            if str(file.readlink()).startswith("socket:"):
+                with closing(_copy(int(file.name))) as copy:
+                    far_end = copy.getpeername()
+                    if copy.type is socket.SOCK_STREAM and isinstance(far_end, tuple) and far_end[1] == port:
+                        give_up_after(seconds, copy)
+
+
+def _copy(number: int) -> socket.socket:
+    """A second handle of an open socket. Raises `OSError` when it is none any more."""
+    copy = os.dup(number)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise

@@ -39,6 +39,12 @@ async def slow_to_end(ending: asyncio.Event, end: asyncio.Event) -> None:
         await end.wait()
 
 
+async def turns(number: int = 10) -> None:
+    """Let everybody have their turn that often."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
 def current() -> asyncio.Task[object]:
     task = asyncio.current_task()
     assert task is not None
@@ -83,7 +89,7 @@ async def test_a_task_may_bring_another_one() -> None:
         done.set()
 
     async def first(group: TaskGroup) -> None:
-        await asyncio.sleep(0.01)
+        await turns()
         group.create_task(second(), name="second")
 
     async with TaskGroup() as group:
@@ -153,7 +159,7 @@ async def test_who_is_cancelled_ends_whatever_fails_by_that() -> None:
             group.create_task(fails_when_cancelled(), name="fails")
 
     task = asyncio.create_task(tried_again(attempt))
-    await asyncio.sleep(0.01)
+    await turns()
     task.cancel()
     assert await cancelled(task)
 
@@ -174,7 +180,7 @@ async def test_who_is_cancelled_in_the_same_moment_ends(in_block: bool) -> None:
 
     for cancel_first in (True, False):
         task = asyncio.create_task(tried_again(attempt))
-        await asyncio.sleep(0.01)
+        await turns()
         if cancel_first:
             task.cancel()
         broken.set()
@@ -197,7 +203,7 @@ async def test_who_is_cancelled_twice_waits_for_the_last_words_all_the_same() ->
     task.cancel()
     await ending.wait()
     task.cancel()
-    await asyncio.sleep(0.01)
+    await turns()
     assert not task.done()
     end.set()
     assert await cancelled(task)
@@ -220,7 +226,7 @@ async def test_a_limit_on_the_time_is_no_cancellation() -> None:
             group.create_task(for_ever(), name="waits")
     assert current().cancelling() == 0
     async with asyncio.timeout(5) as limit, TaskGroup() as group:
-        group.create_task(asyncio.sleep(0.01), name="sleeps")
+        group.create_task(turns(), name="ends")
     assert not limit.expired()
 
 
