@@ -9,6 +9,7 @@ from support.gadget import GADGET, gadget
 
 from navibridge.model import ENERGY, FOREVER, POWER, TEMPERATURE, TEMPERATURE_DELTA, Range, Reading
 from navibridge.state import (
+    BESIDES,
     LONGEST_GAP,
     MOST_UNKNOWN,
     Cache,
@@ -222,6 +223,12 @@ def test_alerts_become_sentences() -> None:
     document = state.document(NOW + 61)
     assert (document["room"], document["problem"]) == (None, False), "nobody knows whether it is too warm still"
     assert state.document(NOW + 200)["problem_text"].endswith("Room is 41.5 °C, above 40 °C"), "it was, at the last"
+
+
+def test_what_a_document_has_besides_is_listed_once() -> None:
+    state = state_of(room=20.0)
+    plain = {key for key, value in state.document(NOW).items() if not isinstance(value, list)}
+    assert plain - {row.key for row in state.device.attributes} == set(BESIDES)
 
 
 def test_the_document_has_every_announced_attribute_and_nothing_for_actions() -> None:
